@@ -1,0 +1,45 @@
+# The two commands: `make serve` and `make test`. Both set up what they need.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+.PHONY: serve test setup models lint types unit bench clean
+.DEFAULT_GOAL := serve
+
+serve: models ## set everything up and start the web app
+	$(BIN)/assistant serve
+
+test: models lint types unit ## every check and every test, the browser's too
+
+setup: $(READY)
+
+$(READY): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and f"Python 3.11 or newer is needed, {sys.version.split()[0]} was found; set PYTHON=…")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --progress-bar on -c constraints.txt -e '.[test]'
+	touch $(READY)
+
+models: $(READY)
+	$(BIN)/assistant models pull
+
+lint: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
+
+types: $(READY)
+	$(BIN)/mypy
+
+unit: $(READY)
+	$(BIN)/pytest
+
+bench: models ## the long measurements: exams of all packs with and without adapters, speed and memory
+	for pack in customer_service finance medical; do \
+		$(BIN)/assistant evaluate golden --domain $$pack --json; \
+		$(BIN)/assistant evaluate golden --domain $$pack --adapter none --json; \
+	done
+	$(BIN)/assistant evaluate speed --json
+
+clean: ## remove the virtual environment and caches; models and state stay
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache *.egg-info
