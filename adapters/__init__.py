@@ -1,0 +1,1 @@
+"""Who speaks: LoRA adapters on one shared base model. (Not ports-and-adapters, and not AdapterHub's package.)"""
