@@ -1,0 +1,1 @@
+"""What is said now, who checks it, and what is learned from it."""

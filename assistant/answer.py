@@ -1,0 +1,207 @@
+"""Answers from the sources: search, weigh the evidence, let the model speak, show only what a quote supports."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+
+from adapters.chat import ChatModel, Message, Sampling
+from assistant import evidence, grounding, prompt, ranking, safety, study
+from assistant.clock import Clock
+from assistant.grounding import Support
+from assistant.packs import Pack
+from assistant.ranking import Candidate
+from assistant.record import Author, Citation, Event, Outcome, Sentence, Step
+from assistant.words import content, quantities
+from domains.api import Finding
+from retrieval.embedder import Vectors
+from retrieval.passage import Hit, sentences
+
+ENOUGH = 0.7  # probability that the sentences shown hold the answer, from which no more are added
+MOST = 3  # sentences of an answer
+RELEVANT = 0.08  # probability that a sentence of the sources needs for the model to be let through with it
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """What is about to become a turn."""
+
+    outcome: Outcome
+    author: Author
+    sentences: tuple[str, ...] = ()
+    citations: tuple[Citation, ...] = ()
+    dropped: tuple[str, ...] = ()
+    findings: tuple[Finding, ...] = ()
+    hits: tuple[Hit, ...] = ()
+    evidence: float | None = None
+    tool: str | None = None
+    reasons: tuple[str, ...] = ()
+
+    @property
+    def text(self) -> str:
+        """The answer as one string."""
+        return " ".join(self.sentences)
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What a search brought, and how likely it answers the question."""
+
+    hits: tuple[Hit, ...]
+    ranked: tuple[Candidate, ...]  # their sentences, likeliest answer first
+    evidence: float  # probability that they answer the question
+    findings: tuple[Finding, ...] = ()
+
+
+def said(outcome: Outcome, author: Author, text: str, *findings: Finding, tool: str | None = None) -> Draft:
+    """A draft that no model wrote."""
+    return Draft(outcome, author, (text,), findings=findings, tool=tool)
+
+
+def search(pack: Pack, text: str, vector: Vectors) -> Found:
+    """Search a pack's index; passages that give orders to the model are left out and reported."""
+    hits = study.find(pack.index, pack.learned, text, vector)
+    honest = tuple(hit for hit in hits if not safety.is_order(hit.passage.text))
+    planted = tuple(
+        Finding("injection.passage", "review", "passage", hit.passage.id) for hit in hits if hit not in honest
+    )
+    ranked = tuple(ranking.shipped().rank(text, honest, pack.index))
+    weight = pack.learned.gate.probability(evidence.features(text, honest, pack.index)) if honest else 0.0
+    return Found(honest, ranked, weight, planted)
+
+
+def from_sources(
+    model: ChatModel, sampling: Sampling, pack: Pack, found: Found, text: str, clock: Clock
+) -> Generator[Event, None, Draft]:
+    """Let the pack's adapter answer from the likeliest sentences; quote what it leaves out, or where it fails.
+
+    Yields each sentence once its support is known, and returns the whole draft.
+    """
+    yield Step(f"Reading {len(found.hits)} passages")
+    gate = Gate(pack, found)
+    messages = prompt.grounded(pack.domain.manifest.system_prompt, text, found.ranked[: prompt.SHOWN])
+    reasons: tuple[str, ...] = ()
+    declined = False
+    try:
+        with closing(_stream(model, messages, pack, sampling)) as pieces:
+            for sentence in split(pieces):
+                clock.mark("first_words")
+                declined = not gate.kept and sentence.upper().startswith(prompt.NO_ANSWER)
+                if declined or len(gate.kept) == MOST:
+                    break
+                yield from gate.offer(sentence, clock)
+    except Exception as error:  # noqa: BLE001 - an engine may fail in any way; the user still gets what the sources say
+        reasons = (f"the model failed: {type(error).__name__}",)
+    spoke = bool(gate.kept)
+    if not declined or found.evidence >= pack.domain.manifest.thresholds.sure:
+        yield from gate.quote(clock)
+    return Draft(
+        outcome="answered" if gate.kept else "unknown",
+        author="model" if spoke else "quote" if gate.kept else "policy",
+        sentences=tuple(gate.kept),
+        citations=tuple(gate.citations),
+        dropped=tuple(gate.dropped),
+        findings=found.findings + tuple(gate.findings),
+        hits=found.hits,
+        evidence=found.evidence,
+        reasons=reasons,
+    )
+
+
+class Gate:
+    """Lets a sentence through only with a quote that supports it, and remembers what it did."""
+
+    def __init__(self, pack: Pack, found: Found) -> None:
+        self.pack = pack
+        self.found = found
+        self.kept: list[str] = []
+        self.dropped: list[str] = []
+        self.citations: list[Citation] = []
+        self.findings: list[Finding] = []
+        self._passages = list(dict.fromkeys(one.hit.passage for one in found.ranked[: prompt.SHOWN]))
+        self._numbers: dict[str, int] = {}
+
+    def offer(self, sentence: str, clock: Clock) -> Iterator[Sentence]:
+        """Yield the sentence if a source supports it, if it is to the point, new, and breaks no rule."""
+        backed = grounding.support(sentence, self._passages)
+        threshold = self.pack.domain.manifest.thresholds.support
+        if backed is None or backed.score < threshold or self._relevance(backed) < RELEVANT:
+            self.dropped.append(sentence)
+        else:
+            yield from self._show(sentence, backed, clock)
+
+    def quote(self, clock: Clock) -> Iterator[Sentence]:
+        """Yield the likeliest sentences of the sources until enough of the answer has probably been said."""
+        for one in self.found.ranked[:MOST]:
+            if len(self.kept) >= MOST or sum(map(self._said, self.found.ranked)) >= ENOUGH:
+                return
+            if not self._said(one):
+                yield from self._show(one.text, Support(one.hit.passage, one.start, one.end, 1.0), clock)
+
+    def _relevance(self, backed: Support) -> float:
+        return sum(
+            one.probability for one in self.found.ranked if _within(one, backed.passage.id, backed.start, backed.end)
+        )
+
+    def _said(self, one: Candidate) -> float:
+        """The candidate's probability if its words have been cited, else 0."""
+        cited = any(_within(one, shown.passage_id, shown.start, shown.end) for shown in self.citations)
+        return one.probability if cited else 0.0
+
+    def _show(self, sentence: str, backed: Support, clock: Clock) -> Iterator[Sentence]:
+        if self._said_already(sentence):
+            return
+        found = safety.screen_output(sentence, [passage.text for passage in self._passages], self.pack.domain)
+        self.findings += found
+        if safety.blocked(found):
+            self.dropped.append(sentence)
+            return
+        citation = self._cite(backed)
+        self.kept.append(sentence)
+        self.citations.append(citation)
+        clock.mark("first_sentence")
+        yield Sentence(sentence, (citation,))
+
+    def _said_already(self, sentence: str) -> bool:
+        words, figures = content(sentence), quantities(sentence)
+        return any(words <= content(earlier) and figures <= quantities(earlier) for earlier in self.kept)
+
+    def _cite(self, backed: Support) -> Citation:
+        passage = backed.passage
+        return Citation(
+            sentence=len(self.kept),
+            number=self._numbers.setdefault(passage.id, len(self._numbers) + 1),
+            passage_id=passage.id,
+            heading=passage.heading,
+            source=passage.source,
+            start=backed.start,
+            end=backed.end,
+            quote=passage.text[backed.start : backed.end],
+            sha256=passage.sha256,
+            text=passage.text,
+        )
+
+
+def _within(one: Candidate, passage_id: str, start: int, end: int) -> bool:
+    return one.hit.passage.id == passage_id and start <= one.start and one.end <= end
+
+
+def split(pieces: Iterator[str]) -> Iterator[str]:
+    """Whole sentences from a stream of pieces, each as soon as the next one has begun."""
+    buffer = ""
+    for piece in pieces:
+        buffer += piece
+        spans = sentences(buffer)
+        for start, end in spans[:-1]:
+            yield buffer[start:end]
+        if len(spans) > 1:
+            buffer = buffer[spans[-1][0] :]
+    for start, end in sentences(buffer):
+        yield buffer[start:end]
+
+
+def _stream(
+    model: ChatModel, messages: Sequence[Message], pack: Pack, sampling: Sampling
+) -> Generator[str, None, None]:
+    yield from model.stream(messages, adapter=pack.adapter.digest if pack.adapter else None, sampling=sampling)

@@ -1,0 +1,91 @@
+"""Puts the product together: the one place where concrete classes are chosen."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import adapters
+from adapters import base, store
+from adapters.chat import Sampling
+from adapters.engine import TorchEngine
+from adapters.store import Adapter
+from assistant import models, reader
+from assistant.chats import Chats
+from assistant.packs import Loading, Pack, Packs
+from assistant.reviews import Reviews
+from assistant.settings import Settings
+from assistant.store import Store
+from assistant.turn import Parts
+from assistant.users import Users
+from assistant.vectors import VectorCache
+from retrieval.embedder import SentenceEmbedder
+
+SHIPPED_ADAPTERS = Path(adapters.__file__).parent / "shipped"
+Say = Callable[[str], None]
+
+
+@dataclass(slots=True)
+class App:
+    """The running product. The UI, the CLI and the evaluation all work on one of these."""
+
+    settings: Settings
+    store: Store
+    users: Users
+    packs: Packs
+    chats: Chats
+    reviews: Reviews
+    engine: TorchEngine
+    parts: Callable[[], Parts]
+
+    def close(self) -> None:
+        """Finish running turns and let go of everything."""
+        self.chats.close()
+        self.store.close()
+
+
+def build(settings: Settings, say: Say = lambda _: None, progress: Loading | None = None) -> App:
+    """Load the models, the packs and the state.
+
+    Args:
+        settings: what the operator chose.
+        say: told what is happening, for a person who waits.
+        progress: told how far indexing is.
+
+    Raises:
+        ModelsError, BaseError, RetrievalError, StoreError: a part cannot be loaded; the message says what to do.
+    """
+    say("Opening the state")
+    state = Store(settings.database_url)
+    say("Loading the embedding model")
+    embedder = SentenceEmbedder(settings.embedder or str(settings.models_dir / models.EMBEDDER.name))
+    say("Loading the chat model")
+    source = settings.chat_model or settings.models_dir / models.CHAT.name
+    engine = TorchEngine(base.load(source, dtype=settings.dtype, device=settings.device, threads=settings.threads))
+    cache = VectorCache(embedder, settings.home / "cache")
+    current: list[Parts] = []  # one element, swapped whole
+
+    def serve(enabled: Mapping[str, Pack]) -> None:
+        trained = reader.train([pack.domain for pack in enabled.values()], cache)
+        current[:] = [Parts(engine, embedder, trained, enabled, Sampling(max_tokens=settings.max_tokens))]
+
+    def adapter(name: str) -> Adapter | None:
+        if not settings.adapters:
+            return None
+        found = store.verify(store.find((settings.home / "adapters", SHIPPED_ADAPTERS), name), engine.base)
+        engine.load(found)
+        return found
+
+    say("Loading domain packs")
+    packs = Packs(state, settings.home, embedder, adapter, settings.domains, serve, progress)
+    return App(
+        settings=settings,
+        store=state,
+        users=Users(state),
+        packs=packs,
+        chats=Chats(state, lambda: current[0], settings.concurrency),
+        reviews=Reviews(state),
+        engine=engine,
+        parts=lambda: current[0],
+    )

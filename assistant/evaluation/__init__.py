@@ -1,0 +1,1 @@
+"""Numbers for everything the product claims, from the same code that serves."""

@@ -1,0 +1,98 @@
+"""How fast the product is on this machine, and how much memory it takes. Absolute times hold for this machine only."""
+
+from __future__ import annotations
+
+import json
+import resource
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from adapters.chat import Message, Sampling
+from assistant import answer, prompt
+from assistant.app import App
+from assistant.packs import Pack
+
+QUESTION = "How long is the standard warranty?"
+TOKENS = 48
+ROUNDS = 3
+USERS = (1, 4, 8)  # requests at once
+
+
+def speed(app: App, progress: Callable[[int, int], None] = lambda *_: None) -> dict[str, Any]:
+    """Cold start, time to first words, tokens a second for one and many users, and the peak of memory."""
+    started = time.perf_counter()
+    pack = next(iter(app.packs.enabled().values()))
+    steps = len(USERS) + 2
+    metrics: dict[str, float | None] = {}
+    for done, users in enumerate(USERS):
+        metrics[f"tokens_per_second_{users}"] = _throughput(app, pack, users)
+        progress(done + 1, steps)
+    metrics |= _first_words(app, pack)
+    progress(steps - 1, steps)
+    metrics |= _cold_start()
+    progress(steps, steps)
+    metrics["peak_memory_mb"] = round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1)
+    return {
+        "task": "speed",
+        "data": pack.domain.name,
+        "n": ROUNDS,
+        "seconds": round(time.perf_counter() - started, 2),
+        "model": {
+            "base": app.engine.base.digest,
+            "adapter": pack.adapter.digest if pack.adapter else None,
+            "embedder": app.parts().embedder.fingerprint,
+            "head": pack.learned.gate.digest,
+        },
+        "metrics": metrics,
+    }
+
+
+def _messages(app: App, pack: Pack) -> list[Message]:
+    vector = app.parts().embedder.embed([QUESTION])[0]
+    found = answer.search(pack, QUESTION, vector)
+    return prompt.grounded(pack.domain.manifest.system_prompt, QUESTION, found.ranked[: prompt.SHOWN])
+
+
+def _pieces(app: App, pack: Pack, seed: int) -> tuple[int, float]:
+    """Pieces generated, and seconds until the first."""
+    digest = pack.adapter.digest if pack.adapter else None
+    started, first, count = time.perf_counter(), 0.0, 0
+    sampling = Sampling(TOKENS, temperature=1.0, seed=seed)  # drawn, so that the answer does not end at once
+    for _ in app.engine.stream(_messages(app, pack), adapter=digest, sampling=sampling):
+        first = first or time.perf_counter() - started
+        count += 1
+    return count, first
+
+
+def _throughput(app: App, pack: Pack, users: int) -> float:
+    with ThreadPoolExecutor(users) as pool:
+        started = time.perf_counter()
+        counts = list(pool.map(lambda seed: _pieces(app, pack, seed)[0], range(users)))
+        return round(sum(counts) / (time.perf_counter() - started), 2)
+
+
+def _first_words(app: App, pack: Pack) -> dict[str, float | None]:
+    waits = [_pieces(app, pack, seed)[1] for seed in range(ROUNDS)]
+    return {"first_token_ms_p50": round(1000 * statistics.median(waits), 1)}
+
+
+def _cold_start() -> dict[str, float | None]:
+    """A fresh process: from its start until the first words of an answer."""
+    started = time.perf_counter()
+    command = [sys.executable, "-m", "assistant", "ask", QUESTION, "--json"]
+    ended = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - our own command
+    wall = time.perf_counter() - started
+    try:
+        timings = json.loads(ended.stdout)["timings"]
+    except (ValueError, KeyError):
+        return {"cold_start_s": None, "cold_start_to_first_words_s": None}
+    ready = wall - timings["total"]
+    return {
+        "cold_start_s": round(ready, 2),
+        "cold_start_to_first_words_s": round(ready + timings.get("first_words", timings["total"]), 2),
+    }

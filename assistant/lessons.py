@@ -1,0 +1,185 @@
+"""Turns a pack's lessons into training data: for its adapter, and for the evidence gate that all packs share."""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import roc_auc_score
+
+from adapters.chat import Message
+from adapters.passport import Passport
+from adapters.train import Recipe, train
+from assistant import evidence, prompt, ranking, study
+from assistant.app import App
+from assistant.packs import Pack
+from assistant.ranking import Candidate
+from assistant.reader import OUT_OF_SCOPE, EmbedTexts
+from domains.manifest import Lesson
+from domains.pack import DomainError
+from retrieval.passage import sentences
+
+Examples = list[list[Message]]
+STRANGERS = 80  # questions of other packs, and as many of none, that the gate sees for each pack
+WITHHELD = 0.08  # share of answerable lessons that are shown once more without the passage that answers them
+SEED = 0
+
+
+def conversations(pack: Pack, embed: EmbedTexts, seed: int = SEED) -> Examples:
+    """Chats to learn from: what the model will really see, and what it should say.
+
+    The sentences are those that a search finds which did not learn from this lesson; the one that answers is put among
+    them if it was missed. Without it, and for questions that the sources do not answer, ``prompt.NO_ANSWER`` is right.
+    """
+    chance = random.Random(seed)  # noqa: S311 - shuffles lessons, guards nothing
+    rows = study.targets(pack.domain.lessons, pack.index)
+    first = pack.index.first_sentences()
+    chats: Examples = []
+    for place, hits in study.cross_fitted(pack.domain, pack.index, embed):
+        lesson = pack.domain.lessons[place]
+        ranked = ranking.shipped().rank(lesson.ask, hits, pack.index)
+        if lesson.answer is None:
+            chats.append(_chat(pack, lesson, ranked[: prompt.SHOWN], None))
+            continue
+        right = [one for one in ranked if _row(one, first) == rows.get(place)]
+        if not right:
+            continue  # the search missed the passage: nothing to learn from
+        shown = ranked[: prompt.SHOWN]
+        if right[0] not in shown:
+            shown[chance.randrange(len(shown))] = right[0]
+        chats.append(_chat(pack, lesson, shown, lesson.answer))
+        if chance.random() < WITHHELD:
+            section = right[0].hit.passage.id
+            others = [one for one in ranked if one.hit.passage.id != section][: prompt.SHOWN]
+            chats.append(_chat(pack, lesson, others, None))
+    return chats
+
+
+def _row(candidate: Candidate, first: Mapping[str, int]) -> int:
+    """The row of a candidate's sentence among all of the index."""
+    passage = candidate.hit.passage
+    return first[passage.id] + sentences(passage.text).index((candidate.start, candidate.end))
+
+
+def _chat(pack: Pack, lesson: Lesson, shown: Sequence[Candidate], answer: str | None) -> list[Message]:
+    messages = prompt.grounded(pack.domain.manifest.system_prompt, lesson.ask, shown)
+    return [*messages, Message("assistant", answer or prompt.NO_ANSWER)]
+
+
+def train_ranking(packs: Sequence[Pack], embed: EmbedTexts, to: Path) -> dict[str, Any]:
+    """Fit the judge of sentences on all packs' lessons, and report it on each pack with that pack left out.
+
+    Returns:
+        the card that was written: features, weights, means, scales, and the held-out share of right first choices.
+    """
+    lists = {pack.domain.name: list(_lists(pack, embed)) for pack in packs}
+    held_out = {}
+    for name in lists if len(lists) > 1 else ():
+        weights, mean, scale = ranking.fit([one for other in lists if other != name for one in lists[other]])
+        firsts = [int(np.argmax((rows - mean) / scale @ weights)) in right for rows, right in lists[name]]
+        held_out[name] = round(sum(firsts) / len(firsts), 4)
+    weights, mean, scale = ranking.fit([one for group in lists.values() for one in group])
+    card = {
+        "features": list(ranking.FEATURES),
+        "weights": [round(float(value), 5) for value in weights],
+        "mean": [round(float(value), 5) for value in mean],
+        "scale": [round(float(value), 5) for value in scale],
+        "trained_on": {name: len(group) for name, group in lists.items()},
+        "held_out_first_choice": held_out,
+        "packs": {pack.domain.name: pack.domain.digest for pack in packs},
+    }
+    to.parent.mkdir(parents=True, exist_ok=True)
+    to.write_text(json.dumps(card, indent=2) + "\n")
+    return card
+
+
+def _lists(pack: Pack, embed: EmbedTexts) -> Iterator[tuple[ranking.Matrix, list[int]]]:
+    rows = study.targets(pack.domain.lessons, pack.index)
+    first = pack.index.first_sentences()
+    for place, hits in study.cross_fitted(pack.domain, pack.index, embed):
+        if place not in rows:
+            continue
+        matrix, places = ranking.features(pack.domain.lessons[place].ask, hits, pack.index)
+        right = [
+            number
+            for number, (hit, start, end) in enumerate(places)
+            if _row(Candidate(hit, start, end, 0.0), first) == rows[place]
+        ]
+        if right:
+            yield matrix, right
+
+
+def train_adapter(
+    app: App, domain: str, to: Path, recipe: Recipe, progress: Callable[[str, int, int], None] = lambda *_: None
+) -> Passport:
+    """Train the adapter of ``domain`` on its lessons; goes on where a killed run stopped.
+
+    Raises:
+        DomainError: no such pack, or it has no lessons.
+        TrainError: the data or the target folder cannot be used.
+    """
+    pack = next((pack for pack in app.packs.live() if pack.domain.name == domain), None)
+    if pack is None or not pack.domain.lessons:
+        known = ", ".join(pack.domain.name for pack in app.packs.live() if pack.domain.lessons)
+        raise DomainError(f"there is no pack {domain!r} with a training.jsonl; there are {known}")
+    chats = conversations(pack, app.parts().embedder.embed, recipe.seed)
+    return train(app.engine.base, chats, to, recipe, progress)
+
+
+def train_evidence(packs: Sequence[Pack], embed: EmbedTexts, to: Path) -> dict[str, Any]:
+    """Fit the gate on all packs, and report it on each pack with that pack left out of the fit.
+
+    Returns:
+        the card that was written: features, weights, bias, counts, and the held-out figures.
+    """
+    rows = {pack.domain.name: list(_rows(pack, packs, embed)) for pack in packs}
+    held_out = {name: _held_out(name, rows) for name in rows if len(rows) > 1}
+    model = _fit([row for group in rows.values() for row in group])
+    card = {
+        "features": list(evidence.FEATURES),
+        "weights": [round(float(weight), 5) for weight in model.coef_[0]],
+        "bias": round(float(model.intercept_[0]), 5),
+        "trained_on": {
+            name: {"questions": len(group), "answerable": sum(y for _, y in group)} for name, group in rows.items()
+        },
+        "held_out": held_out,
+        "packs": {pack.domain.name: pack.domain.digest for pack in packs},
+    }
+    to.parent.mkdir(parents=True, exist_ok=True)
+    to.write_text(json.dumps(card, indent=2) + "\n")
+    return card
+
+
+def _rows(pack: Pack, packs: Sequence[Pack], embed: EmbedTexts) -> Iterator[tuple[evidence.Row, bool]]:
+    chance = random.Random(SEED)  # noqa: S311 - draws a sample, guards nothing
+    others = [lesson.ask for other in packs if other is not pack for lesson in other.domain.lessons]
+    nothing = [line for line in OUT_OF_SCOPE.read_text().splitlines() if line and not line.startswith("#")]
+    strangers = [
+        *chance.sample(others, min(STRANGERS, len(others))),
+        *chance.sample(nothing, min(STRANGERS, len(nothing))),
+    ]
+    asked = [(lesson.ask, lesson.answer is not None) for lesson in pack.domain.lessons]
+    asked += [(text, False) for text in strangers]
+    for (text, answerable), vector in zip(asked, embed([text for text, _ in asked]), strict=True):
+        yield evidence.features(text, pack.index.search(text, vector, 6), pack.index), answerable
+
+
+def _fit(rows: Sequence[tuple[evidence.Row, bool]]) -> LogisticRegression:
+    model = LogisticRegression(C=10.0, max_iter=5000, class_weight="balanced")
+    return model.fit(np.array([x for x, _ in rows]), np.array([y for _, y in rows]))
+
+
+def _held_out(name: str, rows: dict[str, list[tuple[evidence.Row, bool]]]) -> dict[str, float]:
+    model = _fit([row for other, group in rows.items() if other != name for row in group])
+    truth = np.array([y for _, y in rows[name]])
+    scores = model.predict_proba(np.array([x for x, _ in rows[name]]))[:, 1]
+    return {
+        "auc": round(float(roc_auc_score(truth, scores)), 4),
+        "answered_at_0.5": round(float((scores[truth] >= 0.5).mean()), 4),
+        "refused_at_0.5": round(float((scores[~truth] < 0.5).mean()), 4),
+    }

