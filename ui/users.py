@@ -1,0 +1,97 @@
+"""The Users tab, for admins, and the Account tab with which everybody changes their own password."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import gradio as gr
+
+from ui import panels
+from ui.access import admin, caller, toast
+from ui.signin import COOKIE, Sessions
+
+if TYPE_CHECKING:
+    from assistant.app import App
+
+Update = dict[Any, Any]
+_QUIET: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
+
+
+class Users:
+    """The admins' tab."""
+
+    def __init__(self, app: App, sessions: Sessions) -> None:
+        self.app, self.sessions = app, sessions
+        with gr.Row(elem_id="users"):
+            with gr.Column(min_width=280):
+                gr.HTML("<h2>Users</h2>", apply_default_css=False)
+                self.table = gr.HTML(elem_id="user-table", apply_default_css=False)
+            with gr.Column(min_width=280):
+                gr.HTML("<h2>Add or reset</h2>", apply_default_css=False)
+                self.name = gr.Textbox(label="Name", elem_id="user-name", max_length=64)
+                self.password = gr.Textbox(label="Password", type="password", elem_id="user-password")
+                self.role = gr.Dropdown(["user", "reviewer", "admin"], value="user", label="Role", elem_id="user-role")
+                with gr.Row():
+                    self.add = gr.Button("Add user", variant="primary", elem_id="user-add", min_width=0)
+                    self.reset = gr.Button("Reset password", elem_id="user-reset", min_width=0)
+        self.loads: list[Any] = [self.table]
+        fields = [self.name, self.password]
+        self.add.click(self.on_add, [*fields, self.role], [self.table, *fields], **_QUIET)
+        self.reset.click(self.on_reset, fields, [self.table, *fields], **_QUIET)
+
+    def loaded(self, request: gr.Request) -> Update:
+        """A page was opened: only an admin's page gets the list."""
+        return self._table() if caller(self.app, request).role == "admin" else {}
+
+    def on_add(self, name: str, password: str, role: str, request: gr.Request) -> Update:
+        """Add user was clicked."""
+        admin(self.app, request)
+        try:
+            self.app.users.add(name.strip(), password, role)  # type: ignore[arg-type]  # it refuses any other role
+        except Exception as error:
+            raise toast(error) from error
+        return {**self._table(), self.name: "", self.password: ""}
+
+    def on_reset(self, name: str, password: str, request: gr.Request) -> Update:
+        """Reset password was clicked: the new one holds, and open sessions of that user end."""
+        admin(self.app, request)
+        try:
+            self.app.users.set_password(name.strip(), password)
+        except Exception as error:
+            raise toast(error) from error
+        self.sessions.end_all(name.strip(), keep=request.cookies.get(COOKIE))
+        gr.Info("The password was changed.")
+        return {self.name: "", self.password: ""}
+
+    def _table(self) -> Update:
+        return {self.table: panels.users(self.app.users.list())}
+
+
+class Account:
+    """Everybody's own password."""
+
+    def __init__(self, app: App, sessions: Sessions) -> None:
+        self.app, self.sessions = app, sessions
+        with gr.Column(elem_id="account"):
+            gr.HTML("<h2>Your password</h2><p>Changing it signs you out everywhere else.</p>", apply_default_css=False)
+            self.old = gr.Textbox(label="Current password", type="password", elem_id="password-old")
+            self.new = gr.Textbox(label="New password", type="password", elem_id="password-new")
+            self.again = gr.Textbox(label="New password again", type="password", elem_id="password-again")
+            self.change = gr.Button("Change password", variant="primary", elem_id="password-change")
+        fields = [self.old, self.new, self.again]
+        self.change.click(self.on_change, fields, fields, **_QUIET)
+
+    def on_change(self, old: str, new: str, again: str, request: gr.Request) -> tuple[str, str, str]:
+        """Change password was clicked."""
+        user = caller(self.app, request)
+        if self.app.users.check(user.name, old) is None:
+            raise gr.Error("The current password is wrong.", print_exception=False)
+        if new != again:
+            raise gr.Error("The two new passwords differ.", print_exception=False)
+        try:
+            self.app.users.set_password(user.name, new)
+        except Exception as error:
+            raise toast(error) from error
+        self.sessions.end_all(user.name, keep=request.cookies.get(COOKIE))
+        gr.Info("Your password was changed.")
+        return "", "", ""

@@ -1,0 +1,151 @@
+"""Puts the page together and serves it: FastAPI outside, Gradio inside, the sign-in gate before both."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import anyio
+import gradio as gr
+import uvicorn
+from fastapi import FastAPI, Request
+from fastapi.responses import JSONResponse, Response
+
+from ui import panels
+from ui.access import caller
+from ui.chat import Chat
+from ui.packs import BIGGEST, Packs
+from ui.review import Review
+from ui.signin import COOKIE, Gate, Sessions, add_routes
+from ui.theme import ICON, theme
+from ui.users import Account, Users
+
+if TYPE_CHECKING:
+    from assistant.app import App
+
+TITLE = "Domain Assistant"
+_QUIET = {
+    "GRADIO_ANALYTICS_ENABLED": "False",
+    "HF_HUB_DISABLE_TELEMETRY": "1",
+    "GRADIO_ANALYTICS_MAX_EVENTS": "100",  # by default it keeps 10,000 and puts them through pandas after each event
+    "GRADIO_ANALYTICS_CACHE_FREQUENCY": "1000000000",  # events between two such summaries
+}
+THREADS = 64  # streaming turns and events at once; each waits in a thread
+
+
+def build(app: App) -> FastAPI:
+    """The whole web application, ready for an ASGI server."""
+    os.environ |= _QUIET
+    sessions = Sessions()
+    web = FastAPI(title=TITLE, docs_url=None, redoc_url=None, openapi_url=None)
+    add_routes(web, app, sessions)
+    _add_health(web, app)
+    web.add_middleware(Gate, app=app, sessions=sessions)
+    mounted: FastAPI = gr.mount_gradio_app(
+        web,
+        _page(app, sessions),
+        path="/",
+        auth_dependency=lambda request: sessions.user(request.cookies.get(COOKIE)),
+        allowed_paths=[],
+        max_file_size=BIGGEST,
+        show_error=False,  # an unexpected error may hold internals; ours arrive as sentences
+        footer_links=[],
+        run_history=False,  # Gradio would keep questions and answers in the browser
+        ssr_mode=False,
+        enable_monitoring=False,
+        pwa=False,
+        mcp_server=False,
+        theme=theme(),
+        css_paths=[Path(__file__).parent / "style.css"],
+        app_kwargs={"docs_url": None, "redoc_url": None, "openapi_url": None},
+    )
+    return mounted
+
+
+class ServeError(Exception):
+    """The address cannot be listened on."""
+
+
+def serve(app: App, started: Callable[[str], None] = lambda _: None) -> None:
+    """Serve until Ctrl-C or SIGTERM; open streams get three seconds to end.
+
+    Args:
+        app: what to serve.
+        started: told the address once it is listened on.
+
+    Raises:
+        ServeError: the address is taken or not ours.
+    """
+    host, port = app.settings.host, app.settings.port
+    try:
+        listener = socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
+    except OSError as error:
+        raise ServeError(f"cannot listen on {host}:{port} ({error.strerror}); choose another with --port") from error
+    config = uvicorn.Config(build(app), log_level="warning", timeout_graceful_shutdown=3)
+    started(f"http://{host}:{port}")
+    with listener, contextlib.suppress(KeyboardInterrupt):  # uvicorn raises it again after it has shut down
+        uvicorn.Server(config).run(sockets=[listener])
+
+
+def _page(app: App, sessions: Sessions) -> gr.Blocks:
+    page: gr.Blocks
+    with gr.Blocks(title=TITLE, analytics_enabled=False, fill_height=True, delete_cache=(3600, 3600)) as page:
+        header = _header()
+        with gr.Tabs(elem_id="tabs"):
+            with gr.Tab("Chat", id="chat", elem_id="tab-chat"):
+                chat = Chat(app)
+            with gr.Tab("Review", id="review", elem_id="tab-review", visible=False) as review_tab:
+                review = Review(app)
+            with gr.Tab("Domains", id="domains", elem_id="tab-domains"):
+                packs = Packs(app)
+            with gr.Tab("Users", id="users", elem_id="tab-users", visible=False) as users_tab:
+                users = Users(app, sessions)
+            with gr.Tab("Account", id="account", elem_id="tab-account"):
+                Account(app, sessions)
+
+        def loaded(request: gr.Request) -> dict[Any, Any]:
+            user = caller(app, request)
+            shown = {
+                header: panels.header(user),
+                review_tab: gr.update(visible=user.role in ("reviewer", "admin")),
+                users_tab: gr.update(visible=user.role == "admin"),
+            }
+            return shown | chat.loaded(request) | review.loaded(request) | packs.loaded(request) | users.loaded(request)
+
+        outputs = [header, review_tab, users_tab, *chat.loads, *review.loads, *packs.loads, *users.loads]
+        page.load(loaded, None, outputs, show_progress="hidden", api_visibility="private")
+    page.queue(default_concurrency_limit=None, max_size=1000)
+    # mounted, Gradio would share the 40 threads of everything else
+    page.limiter = anyio.CapacityLimiter(THREADS)  # type: ignore[assignment]  # annotated by its first value, None
+    return page
+
+
+def _header() -> gr.HTML:
+    script = (Path(__file__).parent / "page.js").read_text(encoding="utf-8")
+    return gr.HTML(elem_id="header", js_on_load=script, apply_default_css=False)
+
+
+def _add_health(web: FastAPI, app: App) -> None:
+    """Add what load balancers ask, and the icon that browsers ask for."""
+
+    @web.get("/healthz")
+    def alive() -> dict[str, str]:
+        return {"status": "alive"}
+
+    @web.get("/readyz")
+    def ready() -> JSONResponse:
+        live = sum(pack.enabled for pack in app.packs.live())
+        body = {"ready": live > 0, "domains": live, "refused": len(app.packs.problems())}
+        return JSONResponse(body, 200 if live else 503)
+
+    @web.get("/favicon.ico")
+    def icon() -> Response:
+        return Response(ICON, media_type="image/svg+xml")
+
+    @web.get("/manifest.json")
+    def manifest(request: Request) -> JSONResponse:
+        return JSONResponse({"name": TITLE, "start_url": str(request.base_url), "display": "browser"})
