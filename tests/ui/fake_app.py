@@ -1,0 +1,281 @@
+"""An in-memory App for tests of the page: the same methods as the real one, scripted answers, no model."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import queue
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Literal
+
+from assistant.record import Done, Event, Sentence, Step, Turn, Understood
+from assistant.users import User
+from domains.pack import DomainError
+from tests.ui.fake_script import (
+    REJECTED,
+    ChatError,
+    Conversation,
+    Decision,
+    FakeAdapter,
+    FakeGeneration,
+    FakeIndex,
+    FakePack,
+    FakeSettings,
+    Problem,
+    ReviewError,
+    State,
+    StoredTurn,
+    Ticket,
+    domain,
+    reading,
+    script,
+    turn,
+)
+
+
+@dataclass
+class FakeUsers:
+    known: dict[str, tuple[str, User]] = field(default_factory=dict)
+
+    def check(self, name: str, password: str) -> User | None:
+        secret, user = self.known.get(name, ("", User("", "user")))
+        return user if secret and secret == password else None
+
+    def get(self, name: str) -> User | None:
+        return self.known[name][1] if name in self.known else None
+
+    def add(self, name: str, password: str, role: Literal["user", "reviewer", "admin"]) -> User:
+        user = User(name, role)
+        self.known[name] = (password, user)
+        return user
+
+    def set_password(self, name: str, new: str) -> None:
+        self.known[name] = (new, self.known[name][1])
+
+    def list(self) -> list[User]:
+        return [user for _, user in self.known.values()]
+
+
+@dataclass
+class Chat:
+    id: int
+    user: str
+    title: str = ""
+    updated: datetime = field(default_factory=lambda: datetime.now(UTC))
+    version: int = 0
+    turns: list[StoredTurn] = field(default_factory=list)
+    stopped: threading.Event = field(default_factory=threading.Event)
+
+
+class FakeChats:
+    def __init__(self, app: FakeApp) -> None:
+        self.app, self.numbers, self.pace = app, itertools.count(1), 0.05
+        self.chats: dict[int, Chat] = {}
+
+    def ask(self, user: str, conversation: int | None, text: str, domain: str | None) -> Iterator[Event]:
+        if len(text) > 8000:
+            raise ChatError("Your question has more than 8,000 characters. Please shorten it.")
+        chat = self._own(user, conversation if conversation is not None else self.start(user))
+        events: queue.Queue[Event] = queue.Queue()
+        chat.stopped.clear()
+        threading.Thread(target=self._run, args=(chat, text, domain, events), daemon=True).start()
+        return self._listen(events)
+
+    @staticmethod
+    def _listen(events: queue.Queue[Event]) -> Iterator[Event]:
+        while True:
+            event = events.get(timeout=60)
+            yield event
+            if isinstance(event, Done):
+                return
+
+    def _run(self, chat: Chat, text: str, domain: str | None, events: queue.Queue[Event]) -> None:
+        whole = script(text, domain)
+        slow = 0.5 if "slow" in text else self.pace
+        number = next(self.numbers)
+        chat.title = chat.title or text[:60]
+        place = len(chat.turns)
+        chat.turns.append(
+            StoredTurn(number, datetime.now(UTC), turn(text, "", "unknown", reading=reading(None)), "running")
+        )
+        events.put(Step("Reading your question"))
+        time.sleep(slow)
+        events.put(Understood(whole.reading))
+        events.put(Step("Looking in the sources"))
+        for index, sentence in enumerate(whole.sentences if not whole.held else ()):
+            time.sleep(slow * 2)
+            if chat.stopped.is_set():
+                whole = replace(
+                    whole, sentences=whole.sentences[:index], answer=" ".join(whole.sentences[:index]) or "Stopped."
+                )
+                break
+            events.put(Sentence(sentence, tuple(one for one in whole.citations if one.sentence == index)))
+        time.sleep(slow)
+        chat.turns[place] = StoredTurn(number, datetime.now(UTC), whole, "held" if whole.held else "final")
+        chat.updated = datetime.now(UTC)
+        if whole.reasons:
+            self.app.reviews.raise_ticket(number, whole, 0 if whole.outcome == "escalated" else 1)
+        events.put(Done(whole, number))
+
+    def start(self, user: str) -> int:
+        number = next(self.numbers)
+        self.chats[number] = Chat(number, user)
+        return number
+
+    def list(self, user: str) -> list[Conversation]:
+        mine = [chat for chat in self.chats.values() if chat.user == user]
+        return [
+            Conversation(one.id, one.title, one.updated)
+            for one in sorted(mine, key=lambda one: one.updated, reverse=True)
+        ]
+
+    def messages(self, user: str, conversation: int) -> Sequence[StoredTurn]:
+        return list(self._own(user, conversation).turns)
+
+    def version(self, user: str, conversation: int) -> int:
+        return self._own(user, conversation).version
+
+    def rename(self, user: str, conversation: int, title: str) -> None:
+        self._own(user, conversation).title = title
+
+    def delete(self, user: str, conversation: int) -> None:
+        self._own(user, conversation)
+        del self.chats[conversation]
+
+    def flag(self, user: str, turn_id: int, comment: str) -> None:
+        for chat in self.chats.values():
+            for one in chat.turns:
+                if one.id == turn_id and chat.user == user:
+                    self.app.reviews.raise_ticket(turn_id, replace(one.turn, reasons=(f"the user says: {comment}",)), 2)
+                    return
+        raise ChatError("This answer is not yours.")
+
+    def stop(self, user: str, conversation: int) -> None:
+        self._own(user, conversation).stopped.set()
+
+    def _own(self, user: str, conversation: int) -> Chat:
+        chat = self.chats.get(conversation)
+        if chat is None or chat.user != user:
+            raise ChatError("There is no such conversation of yours.")
+        return chat
+
+
+class FakeReviews:
+    def __init__(self, app: FakeApp) -> None:
+        self.app, self.numbers = app, itertools.count(1)
+        self.tickets: dict[int, Ticket] = {}
+        self.made: list[Decision] = []
+
+    def raise_ticket(self, turn_id: int, whole: Turn, priority: int) -> None:
+        number, name = next(self.numbers), whole.reading.domain or ""
+        self.tickets[number] = Ticket(
+            number, turn_id, name, datetime.now(UTC), priority, whole.reasons, "open", whole.held, whole
+        )
+
+    def open(self) -> list[Ticket]:
+        waiting = [ticket for ticket in self.tickets.values() if ticket.state == "open"]
+        return sorted(waiting, key=lambda ticket: (ticket.priority, not ticket.held, ticket.created))
+
+    def closed(self, limit: int = 50) -> list[Ticket]:
+        return [ticket for ticket in self.tickets.values() if ticket.state != "open"][:limit]
+
+    def decide(self, ticket_id: int, reviewer: User, action: str, text: str = "", note: str = "") -> Decision:
+        ticket = self.tickets[ticket_id]
+        if reviewer.role == "user":
+            raise ReviewError("Only reviewers can decide.")
+        if ticket.state != "open":
+            raise ReviewError("Somebody else has decided this one already.")
+        if action == "edit" and not text:
+            raise ReviewError("An edit needs a text.")
+        state: dict[str, State] = {"approve": "released", "edit": "edited", "reject": "rejected"}
+        closed: dict[str, str] = {"approve": "approved", "edit": "edited", "reject": "rejected"}
+        self.tickets[ticket_id] = replace(ticket, state=closed[action])
+        self._apply(ticket, state[action], text)
+        previous = self.made[0].digest if self.made else "0" * 64
+        digest = hashlib.sha256(f"{previous}{action}{text}{note}".encode()).hexdigest()
+        when = datetime.now(UTC)
+        self.made.insert(
+            0, Decision(len(self.made) + 1, ticket_id, reviewer.name, action, text, note, when, digest, previous)
+        )
+        return self.made[0]
+
+    def _apply(self, ticket: Ticket, state: State, text: str) -> None:
+        for chat in self.app.chats.chats.values():
+            for place, one in enumerate(chat.turns):
+                if one.id != ticket.turn_id:
+                    continue
+                whole = replace(one.turn, held=False)
+                if state != "released":
+                    said = text if state == "edited" else REJECTED
+                    whole = replace(whole, answer=said, author="human", sentences=(said,), citations=())
+                chat.turns[place] = replace(one, turn=whole, state=state)
+                chat.version += 1
+
+    def decisions(self, limit: int = 50) -> list[Decision]:
+        return self.made[:limit]
+
+
+class FakePacks:
+    def __init__(self) -> None:
+        index = FakeIndex(FakeGeneration("gen-0001"))
+        self.packs = {
+            one.name: FakePack(one, index, FakeAdapter(one.name, "5f" * 32) if shipped else None, True, shipped, 168)
+            for one, shipped in (
+                (
+                    domain(
+                        "customer_service", "Customer service", "Orders, delivery, returns and refunds at Larkfield."
+                    ),
+                    True,
+                ),
+                (
+                    domain("medical", "Health information", "Common conditions, medicines and when to see a doctor."),
+                    True,
+                ),
+                (domain("travel", "Travel desk", "Our own travel policy."), False),
+            )
+        }
+        self.refused = [Problem("/packs/broken", "/packs/broken/domain.yaml: title: Field required, found {}")]
+
+    def live(self) -> list[FakePack]:
+        return list(self.packs.values())
+
+    def problems(self) -> list[Problem]:
+        return self.refused
+
+    def add(self, path: Path, *, trust_code: bool = False) -> FakePack:
+        if path.suffix != ".zip" and path.name != "garden":
+            raise DomainError(f"{path}: no such folder; a domain pack is a folder with a domain.yaml")
+        index = FakeIndex(FakeGeneration("gen-0001"))
+        pack = FakePack(domain("garden", "Garden", "Plants and soil."), index, None, True, False, 12)
+        self.packs["garden"] = pack
+        return pack
+
+    def reload(self, name: str) -> FakePack:
+        return self.packs[name]
+
+    def enable(self, name: str) -> None:
+        self.packs[name] = replace(self.packs[name], enabled=True)
+
+    def disable(self, name: str) -> None:
+        self.packs[name] = replace(self.packs[name], enabled=False)
+
+    def remove(self, name: str) -> None:
+        del self.packs[name]
+
+
+class FakeApp:
+    """What ``ui.web.build`` needs of an App."""
+
+    def __init__(self) -> None:
+        self.users = FakeUsers()
+        self.chats = FakeChats(self)
+        self.reviews = FakeReviews(self)
+        self.packs = FakePacks()
+        self.settings = FakeSettings()
+        for name, role in (("ana", "user"), ("ben", "user"), ("rea", "reviewer"), ("ada", "admin")):
+            self.users.add(name, f"{name}-password", role)  # type: ignore[arg-type]
