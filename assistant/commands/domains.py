@@ -1,0 +1,49 @@
+"""``assistant domains``: list, check, add and remove packs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from assistant import show
+from assistant.commands.console import opened, out
+
+app = typer.Typer(no_args_is_help=True, help="List, check, add and remove domain packs.")
+
+
+@app.command("list")
+def domains_list() -> None:
+    """Show every pack: version, passages, adapter, and those that were refused."""
+    with opened() as product:
+        show.domains(out, product.packs.live(), product.packs.problems())
+
+
+@app.command("check")
+def domains_check(
+    path: Annotated[Path, typer.Argument(help="A pack's folder.")],
+    trust_code: Annotated[bool, typer.Option("--trust-code", help="Its hooks.py may be imported.")] = False,
+) -> None:
+    """Read a pack and say what is wrong with it, without adding it."""
+    from domains.pack import load as load_pack
+
+    show.pack(out, load_pack(path, trust_code=trust_code))
+
+
+@app.command("add")
+def domains_add(
+    path: Annotated[Path, typer.Argument(help="A pack's folder, or a zip of one.")],
+    trust_code: Annotated[bool, typer.Option("--trust-code", help="You read its hooks.py and trust it.")] = False,
+) -> None:
+    """Check, index and add a pack. A running server takes it up within seconds."""
+    with opened() as product:
+        show.pack(out, product.packs.add(path, trust_code=trust_code).domain)
+
+
+@app.command("remove")
+def domains_remove(name: str) -> None:
+    """Forget a pack that was added. Its folder stays."""
+    with opened() as product:
+        product.packs.remove(name)
+        out.print(f"{name} was removed.")

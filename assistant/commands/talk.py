@@ -1,0 +1,53 @@
+"""``assistant serve``, ``chat`` and ``ask``: talk to the product."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+from assistant import show
+from assistant.commands.console import NOT_ANSWERED, DomainName, Json, opened, out
+
+app = typer.Typer()
+
+
+@app.command()
+def serve(
+    host: Annotated[str | None, typer.Option(help="Address to listen on; 0.0.0.0 lets other machines in.")] = None,
+    port: Annotated[int | None, typer.Option(help="Port of the web app.", min=1, max=65535)] = None,
+) -> None:
+    """Start the web app. The first start creates an administrator and prints a one-time password."""
+    from ui.web import serve as run
+
+    changes: dict[str, object] = {key: value for key, value in (("host", host), ("port", port)) if value is not None}
+    with opened(changes) as product:
+        product.packs.watch()
+        if password := product.users.create_first():
+            show.first_password(out, password)
+        run(product, lambda address: out.print(f"Ready at [bold]{address}[/]. Ctrl-C stops it."))
+
+
+@app.command()
+def chat(domain: DomainName = None) -> None:
+    """Talk in the terminal. An empty line or Ctrl-D ends it; nothing is stored."""
+    with opened() as product:
+        show.conversation(out, product.parts, domain)
+
+
+@app.command()
+def ask(
+    question: Annotated[str, typer.Argument(help="The question; '-' reads it from standard input.")],
+    domain: DomainName = None,
+    as_json: Json = False,
+) -> None:
+    """Ask one question. Exit code 0 when it was answered, 3 when it was not."""
+    text = sys.stdin.read() if question == "-" else question
+    show.check_question(text)
+    with opened() as product:
+        show.check_domain(domain, product.packs.enabled())
+        turn = show.ask(None if as_json else out, product.parts(), text, domain)
+    if as_json:
+        show.print_json(turn)
+    raise typer.Exit(0 if turn.outcome == "answered" else NOT_ANSWERED)

@@ -1,0 +1,61 @@
+"""``assistant users``: accounts and passwords."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from assistant import show
+from assistant.commands.console import out, settings
+
+app = typer.Typer(no_args_is_help=True, help="Create accounts and change passwords.")
+
+
+@app.command("add")
+def users_add(
+    name: str,
+    role: Annotated[str, typer.Option(help="user, reviewer or admin")] = "user",
+    password: Annotated[str, typer.Option(prompt=True, confirmation_prompt=True, hide_input=True)] = "",
+) -> None:
+    """Create an account. The password is asked for."""
+    with show.accounts(settings()) as users:
+        out.print(f"{users.add(name, password, show.role(role)).name} was created as {role}.")
+
+
+@app.command("role")
+def users_role(name: str, role: Annotated[str, typer.Argument(help="user, reviewer or admin")]) -> None:
+    """Give an account another role."""
+    with show.accounts(settings()) as users:
+        users.set_role(name, show.role(role))
+        out.print(f"{name} is {role} now.")
+
+
+@app.command("remove")
+def users_remove(
+    name: str, yes: Annotated[bool, typer.Option("--yes", help="Do not ask.", prompt="Delete all their conversations?")]
+) -> None:
+    """Delete an account with its conversations. Decisions stay."""
+    if yes:
+        with show.accounts(settings()) as users:
+            users.remove(name)
+            out.print(f"{name} was removed.")
+
+
+@app.command("list")
+def users_list() -> None:
+    """Show who may sign in."""
+    with show.accounts(settings()) as users:
+        for user in users.list():
+            out.print(f"{user.name}  {user.role}")
+
+
+@app.command("password")
+def users_password(
+    name: str,
+    password: Annotated[str, typer.Option(prompt=True, confirmation_prompt=True, hide_input=True)] = "",
+) -> None:
+    """Set a new password, for yourself or for somebody who forgot theirs."""
+    with show.accounts(settings()) as users:
+        users.set_password(name, password)
+        out.print(f"The password of {name} was changed.")
