@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from assistant.intake import Draft
 from retrieval.generation import generations
 from retrieval.index import FaissIndex
 from retrieval.library import Change, Entry, Library, Receipt
@@ -15,7 +16,6 @@ from retrieval.passage import Passage
 if TYPE_CHECKING:
     from assistant.packs import Packs
 
-PREFIX = "files/"  # of a document's id, so that it never passes for an article of the pack
 Progress = Callable[[int, int], None]
 
 
@@ -53,17 +53,18 @@ class Knowledge:
         """What was deleted, oldest first."""
         return self._shelf(domain)[1].receipts()
 
-    def add(self, domain: str, file: str, corpus: Sequence[Passage], progress: Progress | None = None) -> Change:
-        """Add a document, or replace the one with its id; it answers when this returns.
+    def put(self, domain: str, draft: Draft) -> Change:
+        """Add a document, or replace the one with its id. It is stored for good; ``sync`` lets it answer.
 
         Raises:
             KnowledgeError: no such domain.
-            RetrievalError: there is no text in it, or it could not be written or embedded.
+            RetrievalError: there is no text in it, or the disk failed.
         """
-        index, library = self._shelf(domain)
-        change = library.put(file, corpus)
-        index.sync(progress)
-        return change
+        return self._shelf(domain)[1].put(draft.file, draft.passages)
+
+    def sync(self, domain: str, progress: Progress | None = None) -> None:
+        """Embed what is new, so that it answers; what changed nothing is not embedded again."""
+        self._shelf(domain)[0].sync(progress)
 
     def remove(self, domain: str, document: str) -> Receipt:
         """Delete a document from store, index, word lists and older generations.
