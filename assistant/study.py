@@ -27,6 +27,7 @@ from retrieval import tuning
 from retrieval.embedder import Vectors
 from retrieval.index import FaissIndex
 from retrieval.passage import Hit, Passage, sentences
+from retrieval.tables import EVERYBODY, Scope
 from retrieval.tuning import QueryTuning
 
 VERSION = 1  # raise it when what is learned, or how, changes
@@ -44,9 +45,9 @@ class Learned:
     gate: EvidenceHead
 
 
-def find(index: FaissIndex, learned: Learned, text: str, vector: Vectors) -> list[Hit]:
-    """Search as the pack has learned to."""
-    return index.search(text, vector, SEARCHED, learned.tuning(vector) if learned.tuning else None)
+def find(index: FaissIndex, learned: Learned, text: str, vector: Vectors, scope: Scope = EVERYBODY) -> list[Hit]:
+    """Search as the pack has learned to, in what ``scope`` may see."""
+    return index.search(text, vector, SEARCHED, learned.tuning(vector) if learned.tuning else None, scope)
 
 
 def learn(domain: Domain, index: FaissIndex, embed: EmbedTexts) -> Learned:

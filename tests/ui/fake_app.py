@@ -5,17 +5,25 @@ from __future__ import annotations
 import hashlib
 import itertools
 import queue
+import shutil
+import tempfile
 import threading
 import time
+import weakref
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
 
+from assistant.knowledge import Knowledge
 from assistant.record import Done, Event, Sentence, Step, Turn, Understood
 from assistant.users import User
-from domains.pack import DomainError
+from domains.pack import Domain, DomainError
+from retrieval.generation import build
+from retrieval.index import FaissIndex
+from retrieval.library import Library
+from tests.retrieval.test_index import CORPUS, BagOfWords
 from tests.ui.fake_script import (
     REJECTED,
     ChatError,
@@ -49,8 +57,10 @@ class FakeUsers:
     def get(self, name: str) -> User | None:
         return self.known[name][1] if name in self.known else None
 
-    def add(self, name: str, password: str, role: Literal["user", "reviewer", "admin"]) -> User:
-        user = User(name, role)
+    def add(
+        self, name: str, password: str, role: Literal["user", "reviewer", "admin"], groups: frozenset[str] = frozenset()
+    ) -> User:
+        user = User(name, role, groups)
         self.known[name] = (password, user)
         return user
 
@@ -268,6 +278,27 @@ class FakePacks:
         del self.packs[name]
 
 
+@dataclass(frozen=True)
+class Shelf:
+    domain: Domain
+    index: FaissIndex
+
+
+class FakeShelves:
+    """Real documents and a real index for each fake pack."""
+
+    def __init__(self, packs: FakePacks, home: Path) -> None:
+        self.shelves = [Shelf(pack.domain, self._open(home / pack.domain.name)) for pack in packs.live()]
+
+    @staticmethod
+    def _open(home: Path) -> FaissIndex:
+        folder = build(home / "indexes", CORPUS, BagOfWords())
+        return FaissIndex(folder, BagOfWords(), Library(home / "documents.sqlite"))
+
+    def live(self) -> list[Shelf]:
+        return self.shelves
+
+
 class FakeApp:
     """What ``ui.web.build`` needs of an App."""
 
@@ -277,5 +308,8 @@ class FakeApp:
         self.reviews = FakeReviews(self)
         self.packs = FakePacks()
         self.settings = FakeSettings()
+        self.home = Path(tempfile.mkdtemp(prefix="page-"))
+        weakref.finalize(self, shutil.rmtree, self.home, ignore_errors=True)
+        self.knowledge = Knowledge(FakeShelves(self.packs, self.home))  # type: ignore[arg-type]  # it asks for live()
         for name, role in (("ana", "user"), ("ben", "user"), ("rea", "reviewer"), ("ada", "admin")):
             self.users.add(name, f"{name}-password", role)  # type: ignore[arg-type]
