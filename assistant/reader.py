@@ -14,6 +14,7 @@ from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax, softmax
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import StratifiedKFold, cross_val_predict
+from threadpoolctl import threadpool_limits
 
 from domains.manifest import Sentiment
 from domains.pack import Domain
@@ -25,6 +26,7 @@ OUT_OF_SCOPE = Path(__file__).parent / "out_of_scope.txt"
 SEED = 0
 _FOLDS = 4
 
+_SUBJECT = re.compile(r"\b(?:my|our)\b", re.IGNORECASE)
 _FOLLOW_UP = re.compile(
     r"^(?:and|but|so|also|what about|how about|what if|why|why not|really|ok|okay|then|or)\b|"
     r"\b(?:it|its|they|them|their|those|these|that one|this one|he|she|the same|there)\b",
@@ -54,6 +56,7 @@ class Head:
         return [(self.labels[i], float(values[i])) for i in np.argsort(-values)]
 
 
+@threadpool_limits.wrap(limits=1)  # the products are small: on a busy machine more threads only wait for each other
 def fit(vectors: Vectors, labels: Sequence[str], *, strength: float = 20.0) -> Head:
     """Fit a head; its temperature is chosen on folds it was not trained on.
 
@@ -128,7 +131,10 @@ def train(domains: Sequence[Domain], embed: EmbedTexts) -> Reader:
 
 def follows_up(question: str) -> bool:
     """Whether a question leans on the one before it: "and for children?"."""
-    return len(question.split()) <= 9 and bool(_FOLLOW_UP.search(question))
+    said = _FOLLOW_UP.search(question)
+    if not said or len(question.split()) > 9:
+        return False
+    return not _SUBJECT.search(question[: said.start()])  # "my father says he …" brings what it speaks of
 
 
 def _intents(domain: Domain, embed: EmbedTexts) -> Head:

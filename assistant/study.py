@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 from sklearn.linear_model import LogisticRegression
+from threadpoolctl import threadpool_limits
 
 from assistant import evidence
 from assistant.evidence import EvidenceHead, Row
@@ -98,6 +99,7 @@ def _answering(answer: str, text: str) -> int | None:
     return None
 
 
+@threadpool_limits.wrap(limits=1)  # as in assistant.reader
 def _learn(domain: Domain, index: FaissIndex, embed: EmbedTexts) -> Learned:
     vectors = embed([lesson.ask for lesson in domain.lessons])
     rows = targets(domain.lessons, index)
