@@ -56,7 +56,6 @@ class Head:
         return [(self.labels[i], float(values[i])) for i in np.argsort(-values)]
 
 
-@threadpool_limits.wrap(limits=1)  # the products are small: on a busy machine more threads only wait for each other
 def fit(vectors: Vectors, labels: Sequence[str], *, strength: float = 20.0) -> Head:
     """Fit a head; its temperature is chosen on folds it was not trained on.
 
@@ -118,15 +117,16 @@ class Reader:
 
 def train(domains: Sequence[Domain], embed: EmbedTexts) -> Reader:
     """Fit every head from the packs' examples, lessons and headings. Takes about a second for three packs."""
-    texts, labels = zip(*_routed(domains), strict=True)
-    examples = [example for domain in domains for example in domain.examples]
-    moods = [example.sentiment for example in examples] or ["neutral"]
-    mood_vectors = embed([example.text for example in examples] or ["hello"])
-    return Reader(
-        router=fit(embed(texts), labels),
-        intents={domain.name: _intents(domain, embed) for domain in domains if domain.examples},
-        sentiment=fit(mood_vectors, moods),
-    )
+    with threadpool_limits(1):  # the products are small: on a busy machine more threads only wait for each other
+        texts, labels = zip(*_routed(domains), strict=True)
+        examples = [example for domain in domains for example in domain.examples]
+        moods = [example.sentiment for example in examples] or ["neutral"]
+        mood_vectors = embed([example.text for example in examples] or ["hello"])
+        return Reader(
+            router=fit(embed(texts), labels),
+            intents={domain.name: _intents(domain, embed) for domain in domains if domain.examples},
+            sentiment=fit(mood_vectors, moods),
+        )
 
 
 def follows_up(question: str) -> bool:

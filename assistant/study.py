@@ -58,7 +58,8 @@ def learn(domain: Domain, index: FaissIndex, embed: EmbedTexts) -> Learned:
     path = index.folder / f"learned-{_key(domain)}.safetensors"
     learned = _read(path)
     if learned is None:
-        learned = _learn(domain, index, embed)
+        with threadpool_limits(1):  # as in assistant.reader
+            learned = _learn(domain, index, embed)
         _write(path, learned)
     return learned
 
@@ -99,7 +100,6 @@ def _answering(answer: str, text: str) -> int | None:
     return None
 
 
-@threadpool_limits.wrap(limits=1)  # as in assistant.reader
 def _learn(domain: Domain, index: FaissIndex, embed: EmbedTexts) -> Learned:
     vectors = embed([lesson.ask for lesson in domain.lessons])
     rows = targets(domain.lessons, index)
