@@ -23,8 +23,8 @@ app = typer.Typer(
     "Settings come from environment variables (`ASSISTANT_HOME`, `ASSISTANT_PORT`, …) or `assistant.toml`.\n\n"
     "Exit codes: 0 done, 1 failed, 2 wrong usage or bad input, 3 asked and not answered.",
 )
-for group in (talk.app, index.app):
-    app.registered_commands += group.registered_commands
+app.registered_commands += talk.app.registered_commands
+app.add_typer(index.app, name="index")
 app.add_typer(models.app, name="models")
 app.add_typer(domains.app, name="domains")
 app.add_typer(evaluate.app, name="evaluate")
