@@ -9,7 +9,7 @@ from pathlib import Path
 import adapters
 from adapters import base, store
 from adapters.chat import Sampling
-from adapters.engine import TorchEngine
+from adapters.engine import Limits, TorchEngine
 from adapters.store import Adapter
 from assistant import models, reader
 from assistant.chats import Chats
@@ -62,7 +62,8 @@ def build(settings: Settings, say: Say = lambda _: None, progress: Loading | Non
     embedder = SentenceEmbedder(settings.embedder or str(settings.models_dir / models.EMBEDDER.name))
     say("Loading the chat model")
     source = settings.chat_model or settings.models_dir / models.CHAT.name
-    engine = TorchEngine(base.load(source, dtype=settings.dtype, device=settings.device, threads=settings.threads))
+    loaded = base.load(source, dtype=settings.dtype, device=settings.device, threads=settings.threads)
+    engine = TorchEngine(loaded, limits=Limits(slots=settings.concurrency))
     cache = VectorCache(embedder, settings.home / "cache")
     current: list[Parts] = []  # one element, swapped whole
 
