@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import adapters
 from adapters import base, store
 from adapters.chat import Sampling
 from adapters.engine import Limits, TorchEngine
+from adapters.shelf import Shelf
 from adapters.store import Adapter
 from assistant import models, reader
 from assistant.chats import Chats
+from assistant.life import Life
 from assistant.packs import Loading, Pack, Packs
 from assistant.reviews import Reviews
 from assistant.settings import Settings
@@ -37,6 +39,7 @@ class App:
     chats: Chats
     reviews: Reviews
     engine: TorchEngine
+    life: Life
     parts: Callable[[], Parts]
 
     def close(self) -> None:
@@ -65,6 +68,7 @@ def build(settings: Settings, say: Say = lambda _: None, progress: Loading | Non
     loaded = base.load(source, dtype=settings.dtype, device=settings.device, threads=settings.threads)
     engine = TorchEngine(loaded, limits=Limits(slots=settings.concurrency))
     cache = VectorCache(embedder, settings.home / "cache")
+    shelf = Shelf(settings.home / "adapters", (SHIPPED_ADAPTERS,))
     current: list[Parts] = []  # one element, swapped whole
 
     def serve(enabled: Mapping[str, Pack]) -> None:
@@ -74,7 +78,7 @@ def build(settings: Settings, say: Say = lambda _: None, progress: Loading | Non
     def adapter(name: str) -> Adapter | None:
         if not settings.adapters:
             return None
-        found = store.verify(store.find((settings.home / "adapters", SHIPPED_ADAPTERS), name), engine.base)
+        found = replace(store.verify(shelf.current(name), engine.base), name=name)
         engine.load(found)
         return found
 
@@ -88,5 +92,6 @@ def build(settings: Settings, say: Say = lambda _: None, progress: Loading | Non
         chats=Chats(state, lambda: current[0], settings.concurrency),
         reviews=Reviews(state),
         engine=engine,
+        life=Life(shelf, packs, engine, lambda: current[0]),
         parts=lambda: current[0],
     )
