@@ -40,6 +40,7 @@ bench: models ## the long measurements: exams of all packs with and without adap
 		$(BIN)/assistant evaluate golden --domain $$pack --adapter none --json; \
 	done
 	$(BIN)/assistant evaluate speed --json
+	KILLS=220 $(BIN)/pytest tests/retrieval/test_library.py -k killed --timeout 3600
 
 clean: ## remove the virtual environment and caches; models and state stay
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache *.egg-info

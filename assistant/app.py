@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import adapters
 from adapters import base, store
 from adapters.chat import Sampling
-from adapters.engine import TorchEngine
+from adapters.engine import Limits, TorchEngine
+from adapters.shelf import Shelf
 from adapters.store import Adapter
 from assistant import models, reader
 from assistant.chats import Chats
 from assistant.knowledge import Knowledge
+from assistant.life import Life
 from assistant.packs import Loading, Pack, Packs
 from assistant.reviews import Reviews
 from assistant.settings import Settings
@@ -40,6 +42,7 @@ class App:
     reviews: Reviews
     knowledge: Knowledge
     engine: TorchEngine
+    life: Life
     parts: Callable[[], Parts]
 
     def close(self) -> None:
@@ -62,11 +65,13 @@ def build(settings: Settings, say: Say = lambda _: None, progress: Loading | Non
     say("Opening the state")
     state = Store(settings.database_url)
     say("Loading the embedding model")
-    embedder = _embedder(settings)
+    embedder = load_embedder(settings)
     say("Loading the chat model")
     source = settings.chat_model or settings.models_dir / models.CHAT.name
-    engine = TorchEngine(base.load(source, dtype=settings.dtype, device=settings.device, threads=settings.threads))
+    loaded = base.load(source, dtype=settings.dtype, device=settings.device, threads=settings.threads)
+    engine = TorchEngine(loaded, limits=Limits(slots=settings.concurrency))
     cache = VectorCache(embedder, settings.home / "cache")
+    shelf = Shelf(settings.home / "adapters", (SHIPPED_ADAPTERS,))
     current: list[Parts] = []  # one element, swapped whole
 
     def serve(enabled: Mapping[str, Pack]) -> None:
@@ -76,7 +81,7 @@ def build(settings: Settings, say: Say = lambda _: None, progress: Loading | Non
     def adapter(name: str) -> Adapter | None:
         if not settings.adapters:
             return None
-        found = store.verify(store.find((settings.home / "adapters", SHIPPED_ADAPTERS), name), engine.base)
+        found = replace(store.verify(shelf.current(name), engine.base), name=name)
         engine.load(found)
         return found
 
@@ -91,6 +96,7 @@ def build(settings: Settings, say: Say = lambda _: None, progress: Loading | Non
         reviews=Reviews(state),
         knowledge=Knowledge(packs),
         engine=engine,
+        life=Life(shelf, packs, engine, lambda: current[0]),
         parts=lambda: current[0],
     )
 
@@ -108,7 +114,7 @@ def knowledge(
         migrate: index again what another embedder indexed.
     """
     say("Loading the embedding model")
-    embedder = _embedder(settings)
+    embedder = load_embedder(settings)
     state = Store(settings.database_url)
     try:
         say("Opening the indexes")
@@ -120,5 +126,6 @@ def knowledge(
         state.close()
 
 
-def _embedder(settings: Settings) -> SentenceEmbedder:
+def load_embedder(settings: Settings) -> SentenceEmbedder:
+    """The embedding model of the settings."""
     return SentenceEmbedder(settings.embedder or str(settings.models_dir / models.EMBEDDER.name))

@@ -192,6 +192,22 @@ class Packs:
             self._install(replace(self._ready(domain), enabled=pack.enabled))
             return self._packs[name]
 
+    def respeak(self, adapter: str) -> None:
+        """Let every pack that speaks with ``adapter`` speak with the one that is current now.
+
+        Raises:
+            AdapterError: it may not be loaded; the old one goes on speaking then.
+        """
+        with self._lock:
+            found = self._adapter(adapter)
+            changed = {
+                name: replace(pack, adapter=found)
+                for name, pack in self._packs.items()
+                if pack.domain.manifest.adapter == adapter and pack.adapter != found
+            }
+            if changed:
+                self._swap(self._packs | changed)
+
     def enable(self, name: str) -> None:
         """Let a pack answer again."""
         self._switch(name, True)

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from assistant import show
-from assistant.commands.console import Json, opened, out, progress
+from assistant.commands.console import Json, opened, out, progress, settings
 
 app = typer.Typer(no_args_is_help=True, help="Measure the product, on its own exams or on your data.")
 
@@ -27,6 +27,36 @@ def evaluate_golden(
     with opened(changes) as product, progress() as update:
         result = report.golden(product, domain, data, lambda done, total: update(f"Exam of {domain}", done, total))
     show.report(None if as_json else out, result)
+
+
+@app.command("retrieval")
+def evaluate_retrieval(
+    beir: Annotated[Path, typer.Option(help="A folder with corpus.jsonl, queries.jsonl and qrels/<split>.tsv.")],
+    split: Annotated[str, typer.Option(help="Which judgements.")] = "test",
+    queries: Annotated[Path | None, typer.Option(help="Other queries.")] = None,
+    qrels: Annotated[Path | None, typer.Option(help="Other judgements.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Measure search by words, by meaning and by both on any folder in BEIR layout. Embeds its corpus once."""
+    import time
+
+    from assistant.app import load_embedder
+    from assistant.evaluation import retrieval
+
+    started = time.perf_counter()
+    data = retrieval.load(beir, split, queries, qrels)
+    chosen = settings()
+    model = load_embedder(chosen)
+    with progress() as update:
+        metrics = retrieval.measure(
+            data, model, chosen.home / "benchmarks", lambda done, total: update("Embedding the corpus", done, total)
+        )
+    result = retrieval.report(beir, split, data, metrics, time.perf_counter() - started, model.fingerprint)
+    if as_json:
+        show.report(None, result)
+    else:
+        for name, values in metrics.items():
+            show.report(out, result | {"task": f"retrieval, {name}", "metrics": dict(values)})
 
 
 @app.command("speed")
