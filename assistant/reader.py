@@ -8,13 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-import numpy as np
-from numpy.typing import NDArray
-from scipy.optimize import minimize_scalar
-from scipy.special import log_softmax, softmax
-from sklearn.linear_model import LogisticRegression
-from sklearn.model_selection import StratifiedKFold, cross_val_predict
-
+from assistant.head import Head, fit
 from domains.manifest import Sentiment
 from domains.pack import Domain
 from retrieval.embedder import Vectors
@@ -22,8 +16,6 @@ from retrieval.embedder import Vectors
 NOWHERE = ""  # the router's class for what belongs to no pack
 ANYWHERE = "*"  # … and for greetings and thanks, which belong to every pack
 OUT_OF_SCOPE = Path(__file__).parent / "out_of_scope.txt"
-SEED = 0
-_FOLDS = 4
 
 _FOLLOW_UP = re.compile(
     r"^(?:and|but|so|also|what about|how about|what if|why|why not|really|ok|okay|then|or)\b|"
@@ -38,56 +30,6 @@ class EmbedTexts(Protocol):
     def __call__(self, texts: Sequence[str]) -> Vectors:
         """[n, d], rows of unit length."""
         ...
-
-
-@dataclass(frozen=True, slots=True)
-class Head:
-    """A calibrated linear classifier on unit vectors."""
-
-    labels: tuple[str, ...]
-    weights: NDArray[np.float64]  # [classes, d], temperature folded in
-    bias: NDArray[np.float64]  # [classes]
-
-    def probabilities(self, vector: Vectors) -> list[tuple[str, float]]:
-        """Labels with their probabilities, likeliest first."""
-        values = softmax(self.weights @ vector + self.bias)
-        return [(self.labels[i], float(values[i])) for i in np.argsort(-values)]
-
-
-def fit(vectors: Vectors, labels: Sequence[str], *, strength: float = 20.0) -> Head:
-    """Fit a head; its temperature is chosen on folds it was not trained on.
-
-    Args:
-        vectors: [n, d], unit rows.
-        labels: n labels; with a single class the head always says that one.
-        strength: inverse L2 regularisation.
-    """
-    classes = sorted(set(labels))
-    if len(classes) == 1:
-        return Head((classes[0],), np.zeros((1, vectors.shape[1])), np.zeros(1))
-    model = LogisticRegression(C=strength, max_iter=1000, class_weight="balanced")
-    target = np.array([classes.index(label) for label in labels])
-    model.fit(vectors, target)
-    scale = 1.0 / _temperature(model, vectors, target)
-    weights, bias = model.coef_, model.intercept_
-    if len(classes) == 2:  # scikit-learn keeps one row for two classes
-        weights, bias = np.vstack([-weights[0] / 2, weights[0] / 2]), np.array([-bias[0] / 2, bias[0] / 2])
-    return Head(tuple(classes), weights * scale, bias * scale)
-
-
-def _temperature(model: LogisticRegression, vectors: Vectors, target: NDArray[np.int_]) -> float:
-    if np.bincount(target).min() < _FOLDS:
-        return 1.0
-    folds = StratifiedKFold(_FOLDS, shuffle=True, random_state=SEED)
-    scores = cross_val_predict(model, vectors, target, cv=folds, method="decision_function")
-    if scores.ndim == 1:
-        scores = np.stack([-scores / 2, scores / 2], axis=1)
-
-    def loss(log_temperature: float) -> float:
-        logs = log_softmax(scores / np.exp(log_temperature), axis=1)
-        return -float(logs[np.arange(len(target)), target].mean())
-
-    return float(np.exp(minimize_scalar(loss, bounds=(-2.5, 2.5), method="bounded").x))
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ import hashlib
 import threading
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -51,6 +51,17 @@ class SentenceEmbedder:
             ) from error
         self._lock = threading.Lock()
         self.fingerprint = _fingerprint(model, self._model)
+
+    @property
+    def transformer(self) -> Any:
+        """The encoder itself, which fine-tuning copies from and never changes."""
+        first: Any = self._model[0]
+        return first.model if hasattr(first, "model") else first.auto_model
+
+    @property
+    def tokenizer(self) -> Any:
+        """Cuts texts into the encoder's tokens."""
+        return self._model.tokenizer
 
     def embed(self, texts: Sequence[str]) -> Vectors:
         """Embed ``texts``: [n, d], rows of unit length."""
