@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
+
+import numpy as np
 
 from assistant.head import Head, fit
 from domains.manifest import Sentiment
@@ -39,6 +41,7 @@ class Reader:
     router: Head
     intents: dict[str, Head]
     sentiment: Head
+    examples: dict[str, tuple[tuple[str, ...], Vectors]] = field(default_factory=dict)  # by pack: texts, [n, d]
 
     def domains(self, vector: Vectors) -> list[tuple[str, float]]:
         """Packs, ``NOWHERE`` and ``ANYWHERE`` with probabilities, likeliest first."""
@@ -54,6 +57,11 @@ class Reader:
         label, probability = self.sentiment.probabilities(vector)[0]
         return ("negative" if label == "negative" else "positive" if label == "positive" else "neutral"), probability
 
+    def nearest(self, domain: str, vector: Vectors, count: int) -> tuple[str, ...]:
+        """The pack's examples that are closest to a question, closest first."""
+        texts, vectors = self.examples.get(domain, ((), vector[None, :0]))
+        return tuple(texts[place] for place in np.argsort(-(vectors @ vector), kind="stable")[:count]) if texts else ()
+
 
 def train(domains: Sequence[Domain], embed: EmbedTexts) -> Reader:
     """Fit every head from the packs' examples, lessons and headings. Takes about a second for three packs."""
@@ -65,6 +73,7 @@ def train(domains: Sequence[Domain], embed: EmbedTexts) -> Reader:
         router=fit(embed(texts), labels),
         intents={domain.name: _intents(domain, embed) for domain in domains if domain.examples},
         sentiment=fit(mood_vectors, moods),
+        examples={domain.name: _known(domain, embed) for domain in domains if domain.examples},
     )
 
 
@@ -75,6 +84,11 @@ def follows_up(question: str) -> bool:
 
 def _intents(domain: Domain, embed: EmbedTexts) -> Head:
     return fit(embed([e.text for e in domain.examples]), [e.intent for e in domain.examples])
+
+
+def _known(domain: Domain, embed: EmbedTexts) -> tuple[tuple[str, ...], Vectors]:
+    texts = tuple(example.text for example in domain.examples)
+    return texts, embed(list(texts))
 
 
 def _routed(domains: Sequence[Domain]) -> list[tuple[str, str]]:
