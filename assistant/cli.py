@@ -10,7 +10,7 @@ import typer
 from rich.markup import escape
 
 from assistant import show
-from assistant.commands import domains, evaluate, index, models, talk, train, users
+from assistant.commands import data, domains, evaluate, index, models, talk, train, users
 from assistant.commands.console import FAILED, USAGE, err
 
 app = typer.Typer(
@@ -27,6 +27,7 @@ for group in (talk.app, index.app):
     app.registered_commands += group.registered_commands
 app.add_typer(models.app, name="models")
 app.add_typer(domains.app, name="domains")
+app.add_typer(data.app, name="data")
 app.add_typer(evaluate.app, name="evaluate")
 app.add_typer(train.app, name="train")
 app.add_typer(users.app, name="users")
