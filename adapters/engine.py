@@ -1,240 +1,225 @@
-"""Serves many requests on one base model, each with its own adapter, in this process. Never merges or trains."""
+"""Serves many requests on one base model in one batch, each with its own adapter, in this process. Never trains."""
 
 from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 
-import torch
 from tokenizers.decoders import DecodeStream
-from torch import Tensor
-from transformers import DynamicCache
 
+from adapters import proof
 from adapters.base import Base
+from adapters.cache import Prefixes
 from adapters.chat import Message, Sampling
-from adapters.lora import Lora
+from adapters.decoder import Decoder, Weights
+from adapters.lanes import Residents
+from adapters.lora import weights_of
+from adapters.proof import Speaker, Trace
+from adapters.request import EngineBusy, EngineError, Request
+from adapters.scheduler import Job, Limits, Scheduler
 from adapters.store import Adapter, AdapterError
 
-PROBES = ("What can you help me with?", "Answer from the passage only. Passage: the fee is 12 EUR. What is the fee?")
-PROBE_STEPS = 3  # prefill and two single tokens: both shapes of a step
-EFFECT = 0.01  # least change of a logit on the probes; an adapter without effect changes none by any amount
-
-
-class EngineError(Exception):
-    """A request that cannot be served."""
-
-
-class EngineBusy(EngineError):  # noqa: N818 - it is a state, and callers retry
-    """Too many requests wait already; try again shortly."""
-
-
-class Turns:
-    """A lock handed over in the order of asking, so that requests advance token by token."""
-
-    def __init__(self) -> None:
-        self._mutex = threading.Lock()
-        self._held = False
-        self._waiting: deque[threading.Lock] = deque()
-
-    def __enter__(self) -> None:
-        with self._mutex:
-            if not self._held:
-                self._held = True
-                return
-            gate = threading.Lock()
-            gate.acquire()
-            self._waiting.append(gate)
-        try:
-            gate.acquire()
-        except BaseException:
-            self._give_up(gate)
-            raise
-
-    def __exit__(self, *_: object) -> None:
-        with self._mutex:
-            self._hand_over()
-
-    def _hand_over(self) -> None:
-        if self._waiting:
-            self._waiting.popleft().release()
-        else:
-            self._held = False
-
-    def _give_up(self, gate: threading.Lock) -> None:
-        with self._mutex:
-            if gate in self._waiting:
-                self._waiting.remove(gate)
-            else:
-                self._hand_over()
+__all__ = ["EngineBusy", "EngineError", "Limits", "TorchEngine"]
+CONTEXT = 8192  # tokens of the longest request, where the model has as many
+NEIGHBOURS = 2  # adapters that a new one must leave alone, beside the base, in the batch it is tested in
+RESIDENT = 64  # adapters in memory; 5 MB each at rank 8 on all linear layers of 20
+PREFIXES = 64 * 1024 * 1024  # bytes
 
 
 class TorchEngine:
-    """The reference ``ChatModel``: plain torch and peft, correct before fast.
+    """A ``ChatModel`` in torch: continuous batching, adapters stacked by lane, shared beginnings computed once.
 
-    Requests take turns token by token. Each has its own KV cache; one step computes one request.
+    Adapters are registered by the hundred and are in memory when they speak: one that is not is loaded in the
+    background while the others go on.
     """
 
-    def __init__(self, base: Base, *, slots: int = 8, queue: int = 32, patience: float = 60.0) -> None:
+    def __init__(
+        self,
+        base: Base,
+        *,
+        limits: Limits = Limits(),  # noqa: B008 - frozen
+        resident: int = RESIDENT,
+        prefixes: int = PREFIXES,
+        drafts: bool = True,
+    ) -> None:
         """
         Args:
             base: the loaded base model.
-            slots: requests that speak at once; each holds a KV cache.
-            queue: requests that may wait for a slot; one more is refused.
-            patience: seconds a request waits before it is refused.
-        """
-        self.base = base
-        self._lora = Lora(base)
-        self._loaded: dict[str, Adapter] = {}
-        self._turns = Turns()
-        self._slots = threading.Semaphore(slots)
-        self._queue, self._patience = queue, patience
-        self._mutex = threading.Lock()
-        self._waiting = 0
-
-    def stream(self, messages: Sequence[Message], *, adapter: str | None, sampling: Sampling) -> Iterator[str]:
-        """Yield pieces of the answer; see ``ChatModel``. The slot is taken at the first piece.
+            limits: requests at once, waiting, and for how long.
+            resident: adapters that are held in memory.
+            prefixes: bytes for keys and values of beginnings that many prompts share; 0 keeps none.
+            drafts: propose what the prompt says next where the likeliest token is taken; the answer is the same.
 
         Raises:
-            AdapterError: no adapter of that digest is loaded.
-            EngineError: prompt and answer do not fit the model's context.
-            EngineBusy: at the first piece, when too many wait.
+            DecoderError: the base is not Llama-shaped.
+        """
+        self.base = base
+        spare = NEIGHBOURS + 2
+        self._first_spare = limits.slots
+        self.context = min(CONTEXT, base.max_length)
+        self.decoder = Decoder(base, rows=limits.slots + spare, lanes=limits.slots + spare, context=self.context)
+        self.scheduler = Scheduler(self.decoder, limits, Prefixes(prefixes), self._weights)
+        self._drafts = drafts
+        self._known: dict[str, Adapter] = {}
+        self._residents = Residents(resident)
+        self._proved: set[str] = set()
+        self._neighbours: deque[tuple[str, Weights, Trace]] = deque(maxlen=NEIGHBOURS)
+        self._base_trace: Trace | None = None
+        self._mutex = threading.RLock()  # of the four above
+        self._loading: dict[str, Future[None]] = {}
+        self._loader = ThreadPoolExecutor(1, thread_name_prefix="adapters-loader")
+
+    def stream(self, messages: Sequence[Message], *, adapter: str | None, sampling: Sampling) -> Iterator[str]:
+        """Yield pieces of the answer; see ``ChatModel``. The request joins the batch when the first is asked for.
+
+        Raises:
+            AdapterError: no adapter of that digest is registered.
+            EngineError: prompt and answer do not fit the model's context; later: the answer took too long.
+            EngineBusy: at the first piece, when too many wait or no slot came free.
         """
         self._require(adapter)
         prompt = self.base.prompt(messages)
-        if len(prompt) + sampling.max_tokens > self.base.max_length:
+        if len(prompt) + sampling.max_tokens > self.context:
             raise EngineError(
                 f"the prompt has {len(prompt)} tokens and the answer may have {sampling.max_tokens}, "
-                f"together the model takes {self.base.max_length}; shorten the passages or the history"
+                f"together the model takes {self.context}; shorten the passages or the history"
             )
-        return self._speak(prompt, adapter, sampling)
+        shared = self._shared(messages, prompt)
+        return self._speak(Request(prompt, adapter, sampling, self.base.eos, shared, self._drafts))
+
+    def register(self, adapter: Adapter) -> None:
+        """Make an adapter known. It is read, and must prove itself, when it is first asked for."""
+        with self._mutex:
+            self._known.setdefault(adapter.digest, adapter)
 
     def load(self, adapter: Adapter) -> None:
-        """Load an adapter and test its effect and its isolation; it serves only if it passes.
+        """Register an adapter, read it, and let it prove itself now.
 
         Raises:
-            AdapterError: it does not fit, changes nothing, or changes what others say. It is not loaded then.
+            AdapterError: it does not fit, changes nothing, or changes what others say. It is not registered then.
         """
-        with self._turns:
-            if adapter.digest in self._loaded:
-                return
-            before = {speaker: self._alone(speaker) for speaker in (None, *self._loaded)}
-            self._lora.insert(adapter)
-            try:
-                before[adapter.digest] = self._alone(adapter.digest)
-                self._test_effect(adapter, before[None], before[adapter.digest])
-                self._test_isolation(adapter, before)
-            except AdapterError:
-                self._lora.remove(adapter.digest)
-                raise
-            self._loaded[adapter.digest] = adapter
+        known = adapter.digest in self._known
+        self.register(adapter)
+        try:
+            self._fetch(adapter.digest).result()
+        except AdapterError:
+            if not known:
+                self._forget(adapter.digest)
+            raise
 
     def unload(self, digest: str) -> None:
         """Forget an adapter. A request that still speaks with it ends with ``AdapterError``."""
-        with self._turns:
-            self._require(digest)
-            self._lora.remove(digest)
-            del self._loaded[digest]
+        self._require(digest)
+        self._forget(digest)
+        self.scheduler.run(self.scheduler.expel(digest, AdapterError(f"adapter {digest!r} is not loaded any more")))
 
     def adapters(self) -> list[Adapter]:
-        """What is loaded, oldest first."""
-        return list(self._loaded.values())
+        """What is registered, oldest first."""
+        with self._mutex:
+            return list(self._known.values())
+
+    def resident(self) -> dict[str, int]:
+        """Bytes of the adapters in memory, by digest, the one that goes next first."""
+        with self._mutex:
+            return self._residents.sizes()
+
+    def _forget(self, digest: str) -> None:
+        with self._mutex:
+            self._known.pop(digest, None)
+            self._residents.drop(digest)
+            self._proved.discard(digest)
+            kept = [one for one in self._neighbours if one[0] != digest]
+            self._neighbours = deque(kept, maxlen=NEIGHBOURS)
 
     def _require(self, adapter: str | None) -> None:
-        if adapter is not None and adapter not in self._loaded:
-            known = ", ".join(f"{digest[:16]} ({a.name})" for digest, a in self._loaded.items()) or "none"
+        if adapter is not None and adapter not in self._known:
+            names = [f"{digest[:16]} ({one.name})" for digest, one in self._known.items()]
+            known = ", ".join(names[:8]) + (f" and {len(names) - 8} more" if len(names) > 8 else "") or "none"
             raise AdapterError(f"adapter {adapter!r} is not loaded; loaded are: {known}; load it first")
 
-    def _speak(self, prompt: list[int], adapter: str | None, sampling: Sampling) -> Iterator[str]:
-        draw = _drawer(sampling)
+    def _shared(self, messages: Sequence[Message], prompt: list[int]) -> int:
+        """Tokens up to where the user's own words begin: what every request of a domain begins with."""
+        if not messages or messages[0].role != "system":
+            return 0
+        other = self.base.prompt([messages[0], Message("user", "")])
+        pairs = enumerate(zip(prompt, other, strict=False))
+        return next((n for n, (a, b) in pairs if a != b), 0)
+
+    def _speak(self, request: Request) -> Iterator[str]:
         text = DecodeStream(skip_special_tokens=True)  # holds bytes back until they are whole characters
-        with self._slot():
-            cache, fed = DynamicCache(config=self.base.model.config), prompt
-            for _ in range(sampling.max_tokens):
-                with self._turns:
-                    self._require(adapter)
-                    token = draw(self._step(fed, cache, adapter))
-                if token in self.base.eos:
-                    return
-                piece = text.step(self.base.tokenizer.backend_tokenizer, token)
-                if piece:
+        self.scheduler.submit(request)
+        try:
+            while (token := request.out.get()) is not None:
+                if isinstance(token, Exception):
+                    raise token
+                if piece := text.step(self.base.tokenizer.backend_tokenizer, token):
                     yield piece
-                fed = [token]
-
-    @contextmanager
-    def _slot(self) -> Iterator[None]:
-        if not self._slots.acquire(blocking=False):
-            self._wait()
-        try:
-            yield
         finally:
-            self._slots.release()
+            self.scheduler.end(request)
 
-    def _wait(self) -> None:
+    def _weights(self, digest: str) -> Weights | None:
+        """For the scheduler: at once, or None while the loader fetches them. Raises what the loader raised."""
         with self._mutex:
-            if self._waiting >= self._queue:
-                raise EngineBusy(f"{self._waiting} requests wait already, at most {self._queue} may; try again shortly")
-            self._waiting += 1
+            self._require(digest)
+            found = self._residents.get(digest)
+            if found is None and (loading := self._fetch(digest)).done():
+                loading.result()
+            return found
+
+    def _fetch(self, digest: str) -> Future[None]:
+        with self._mutex:
+            if (current := self._loading.get(digest)) is None or current.done():
+                if current is not None and current.exception() is not None:
+                    del self._loading[digest]  # told once; asking again tries again
+                    return current
+                self._loading[digest] = current = self._loader.submit(self._load, digest)
+            return current
+
+    def _read(self, adapter: Adapter) -> Weights:
+        return weights_of(adapter, self.base)
+
+    def _load(self, digest: str) -> None:
+        """In the loader's thread: read an adapter, and let it prove itself unless it did before."""
+        with self._mutex:
+            self._require(digest)
+            adapter = self._known[digest]
+            if self._residents.get(digest) is not None:
+                return
+            proved, known = digest in self._proved, self._base_trace
+        if known is None:
+            known = self.scheduler.run(self._alone(Speaker(None, None, self._first_spare)))
+        weights = self._read(adapter)  # the same bytes as ever: their digest is checked
+        trace = None if proved else self.scheduler.run(self._prove(adapter, weights, known))
+        with self._mutex:
+            self._base_trace = known
+            if digest in self._known:
+                self._residents.put(digest, weights)
+                if trace is not None:
+                    self._proved.add(digest)
+                    self._neighbours.append((digest, weights, trace))
+
+    def _alone(self, speaker: Speaker) -> Job:
+        return (yield from proof.speak(self.decoder, self.base, [speaker]))[0]
+
+    def _prove(self, adapter: Adapter, weights: Weights, base: Trace) -> Job:
+        """Between the others' steps: effect, then isolation in one batch with the base and its neighbours."""
+        with self._mutex:
+            neighbours = list(self._neighbours)
+        company = [(digest, held, trace) for digest, held, trace in neighbours if digest != adapter.digest]
+        lanes, free = self.scheduler.lanes, iter(range(self._first_spare, self._first_spare + NEIGHBOURS + 2))
+        taken = [lanes.take(digest, held) for digest, held, _ in [(adapter.digest, weights, base), *company]]
         try:
-            if not self._slots.acquire(timeout=self._patience):
-                raise EngineBusy(f"no slot came free in {self._patience:g} s; try again shortly")
+            new = Speaker(adapter.digest, taken[0], next(free))
+            trace: Trace = yield from self._alone(new)
+            proof.effect(adapter, base, trace)
+            speakers = [new, Speaker(None, None, next(free))]
+            speakers += [Speaker(one[0], lane, next(free)) for one, lane in zip(company, taken[1:], strict=True)]
+            alone = [trace, base, *(one[2] for one in company)]
+            mixed = yield from proof.speak(self.decoder, self.base, speakers, alone)
+            proof.isolation(adapter, speakers, alone, mixed, proof.ISOLATION[self.decoder.dtype])
         finally:
-            with self._mutex:
-                self._waiting -= 1
-
-    @torch.inference_mode()
-    def _step(self, tokens: list[int], cache: DynamicCache, adapter: str | None) -> Tensor:
-        """Logits of the next token, fp32 [vocabulary]. The caller has the turn."""
-        self._lora.use(adapter)
-        ids = torch.tensor([tokens], device=self.base.model.device)
-        output = self.base.model(input_ids=ids, past_key_values=cache, use_cache=True, logits_to_keep=1)
-        logits: Tensor = output.logits[0, -1].float()
-        return logits
-
-    def _trace(self, speaker: str | None) -> Iterator[Tensor]:
-        """What one speaker would say to the probes, step by step, as logits."""
-        for probe in PROBES:
-            cache, fed = DynamicCache(config=self.base.model.config), self.base.prompt([Message("user", probe)])
-            for _ in range(PROBE_STEPS):
-                logits = self._step(fed, cache, speaker)
-                yield logits
-                fed = [int(logits.argmax())]
-
-    def _alone(self, speaker: str | None) -> list[Tensor]:
-        return list(self._trace(speaker))
-
-    def _test_effect(self, adapter: Adapter, base: list[Tensor], adapted: list[Tensor]) -> None:
-        if not all(bool(logits.isfinite().all()) for logits in adapted):
-            raise AdapterError(f"adapter {adapter.name!r} gives logits that are not finite; train it again, slower")
-        first = range(0, len(base), PROBE_STEPS)  # later steps may follow different tokens
-        effect = max(float((base[i] - adapted[i]).abs().max()) for i in first)
-        if effect <= EFFECT:
-            raise AdapterError(
-                f"adapter {adapter.name!r} moves the logits by {effect:.2g}, expected more than {EFFECT:g}: "
-                "it has no effect on this base model; train it again"
-            )
-
-    def _test_isolation(self, adapter: Adapter, before: dict[str | None, list[Tensor]]) -> None:
-        """All speakers in turn, a step each, must say exactly what each said alone."""
-        traces = {speaker: self._trace(speaker) for speaker in before}
-        for step in range(len(PROBES) * PROBE_STEPS):
-            for speaker, trace in traces.items():
-                if not torch.equal(next(trace), before[speaker][step]):
-                    who = "the base model" if speaker is None else f"adapter {speaker[:16]}"
-                    raise AdapterError(
-                        f"with adapter {adapter.name!r} loaded, {who} answers differently than before; "
-                        "it is not loaded, the others are as they were: train it again with plain LoRA"
-                    )
-
-
-def _drawer(sampling: Sampling) -> Callable[[Tensor], int]:
-    if sampling.temperature <= 0:
-        return lambda logits: int(logits.argmax())
-    generator = torch.Generator().manual_seed(sampling.seed)
-
-    def draw(logits: Tensor) -> int:
-        odds = torch.softmax(logits.cpu() / sampling.temperature, dim=-1)
-        return int(torch.multinomial(odds, 1, generator=generator))
-
-    return draw
+            for lane in taken:
+                lanes.leave(lane)
+        return trace

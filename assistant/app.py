@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import adapters
 from adapters import base, store
 from adapters.chat import Sampling
-from adapters.engine import TorchEngine
+from adapters.engine import Limits, TorchEngine
+from adapters.shelf import Shelf
 from adapters.store import Adapter
 from assistant import models, reader
 from assistant.chats import Chats
+from assistant.knowledge import Knowledge
+from assistant.life import Life
 from assistant.packs import Loading, Pack, Packs
 from assistant.reviews import Reviews
 from assistant.settings import Settings
@@ -36,7 +40,9 @@ class App:
     packs: Packs
     chats: Chats
     reviews: Reviews
+    knowledge: Knowledge
     engine: TorchEngine
+    life: Life
     parts: Callable[[], Parts]
 
     def close(self) -> None:
@@ -71,8 +77,10 @@ def build(settings: Settings, say: Say = lambda _: None, progress: Loading | Non
     embed = embedder(settings)
     say("Loading the chat model")
     source = settings.chat_model or settings.models_dir / models.CHAT.name
-    engine = TorchEngine(base.load(source, dtype=settings.dtype, device=settings.device, threads=settings.threads))
+    loaded = base.load(source, dtype=settings.dtype, device=settings.device, threads=settings.threads)
+    engine = TorchEngine(loaded, limits=Limits(slots=settings.concurrency))
     cache = VectorCache(embed, settings.home / "cache")
+    shelf = Shelf(settings.home / "adapters", (SHIPPED_ADAPTERS,))
     current: list[Parts] = []  # one element, swapped whole
 
     def serve(enabled: Mapping[str, Pack]) -> None:
@@ -82,7 +90,7 @@ def build(settings: Settings, say: Say = lambda _: None, progress: Loading | Non
     def adapter(name: str) -> Adapter | None:
         if not settings.adapters:
             return None
-        found = store.verify(store.find((settings.home / "adapters", SHIPPED_ADAPTERS), name), engine.base)
+        found = replace(store.verify(shelf.current(name), engine.base), name=name)
         engine.load(found)
         return found
 
@@ -95,6 +103,31 @@ def build(settings: Settings, say: Say = lambda _: None, progress: Loading | Non
         packs=packs,
         chats=Chats(state, lambda: current[0], settings.concurrency),
         reviews=Reviews(state),
+        knowledge=Knowledge(packs),
         engine=engine,
+        life=Life(shelf, packs, engine, lambda: current[0]),
         parts=lambda: current[0],
     )
+
+
+@contextmanager
+def knowledge(
+    settings: Settings, say: Say = lambda _: None, progress: Loading | None = None, *, migrate: bool = False
+) -> Iterator[tuple[Knowledge, Packs]]:
+    """The packs and their documents without the model that speaks: quick to open, beside a server too.
+
+    Args:
+        settings: what the operator chose.
+        say: told what is happening, for a person who waits.
+        progress: told how far indexing is.
+        migrate: index again what another embedder indexed.
+    """
+    say("Loading the embedding model")
+    embed = embedder(settings)
+    state = Store(settings.database_url)
+    try:
+        say("Opening the indexes")
+        packs = Packs(state, settings.home, embed, lambda _: None, settings.domains, progress=progress, migrate=migrate)
+        yield Knowledge(packs), packs
+    finally:
+        state.close()

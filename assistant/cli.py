@@ -10,7 +10,7 @@ import typer
 from rich.markup import escape
 
 from assistant import show
-from assistant.commands import data, domains, evaluate, index, models, talk, train, users
+from assistant.commands import adapters, data, domains, evaluate, index, models, talk, train, users
 from assistant.commands.console import FAILED, USAGE, err
 
 app = typer.Typer(
@@ -23,11 +23,12 @@ app = typer.Typer(
     "Settings come from environment variables (`ASSISTANT_HOME`, `ASSISTANT_PORT`, …) or `assistant.toml`.\n\n"
     "Exit codes: 0 done, 1 failed, 2 wrong usage or bad input, 3 asked and not answered.",
 )
-for group in (talk.app, index.app):
-    app.registered_commands += group.registered_commands
+app.registered_commands += talk.app.registered_commands
+app.add_typer(index.app, name="index")
 app.add_typer(models.app, name="models")
 app.add_typer(domains.app, name="domains")
 app.add_typer(data.app, name="data")
+app.add_typer(adapters.app, name="adapters")
 app.add_typer(evaluate.app, name="evaluate")
 app.add_typer(train.app, name="train")
 app.add_typer(users.app, name="users")
@@ -50,6 +51,7 @@ def main() -> None:
 
 def _quiet() -> None:
     """Keep libraries from talking into our output; what matters reaches the user as an error of ours."""
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # a thread that spins takes the core another one waits for
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")

@@ -7,12 +7,13 @@ import re
 import threading
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from sentence_transformers import SentenceTransformer
+
+if TYPE_CHECKING:
+    from sentence_transformers import SentenceTransformer
 
 Vectors = NDArray[np.float32]
 STRIPPED = ".,;:!?\"'()"  # what is taken from the ends of a word
@@ -45,6 +46,8 @@ class SentenceEmbedder:
         Raises:
             RetrievalError: nothing loadable is there.
         """
+        from sentence_transformers import SentenceTransformer  # seconds to import, and most commands embed nothing
+
         try:
             self._model = SentenceTransformer(model, device=device)
         except (OSError, ValueError) as error:
@@ -72,15 +75,16 @@ class SentenceEmbedder:
             rows = self._model.encode(list(texts), batch_size=32, normalize_embeddings=True, show_progress_bar=False)
         return np.ascontiguousarray(rows, dtype=np.float32)
 
-    @torch.no_grad()
     def parts(self, text: str) -> list[tuple[str, Vectors]]:
         """Words in order with their parts of the sentence vector, [d] each; empty where it is no mean of tokens."""
+        import torch  # late, as above
+
         if getattr(self._model[1], "pooling_mode", None) != "mean" or not self.tokenizer.is_fast:
             return []
         longest = self._model.max_seq_length
         tokens = self.tokenizer(text, truncation=True, max_length=longest, return_tensors="pt")
         inputs = {name: value.to(self._model.device) for name, value in tokens.items()}
-        with self._lock:
+        with self._lock, torch.no_grad():
             hidden = self.transformer(**inputs).last_hidden_state[0].cpu().numpy()
         rows = np.asarray(hidden / np.linalg.norm(hidden.sum(0)), dtype=np.float32)
         return _by_word(text, [tokens.token_to_chars(number) for number in range(len(rows))], rows)

@@ -24,6 +24,7 @@ def serve(
     changes: dict[str, object] = {key: value for key, value in (("host", host), ("port", port)) if value is not None}
     with opened(changes) as product:
         product.packs.watch()
+        product.life.watch()
         if password := product.users.create_first():
             show.first_password(out, password)
         run(product, lambda address: out.print(f"Ready at [bold]{address}[/]. Ctrl-C stops it."))

@@ -12,9 +12,10 @@ from peft import LoraConfig
 from safetensors.torch import save_file
 
 from adapters.base import Base, load
-from adapters.passport import Passport, write
-from adapters.store import Adapter, digest_of, verify
+from adapters.passport import write
+from adapters.store import Adapter, verify
 from assistant import models
+from tests.adapters.tiny import passport_of, tiny_adapter, tiny_base
 
 MakeAdapter = Callable[..., Path]
 
@@ -52,22 +53,15 @@ def make_adapter(base: Base) -> MakeAdapter:
     return make
 
 
-def passport_of(folder: Path, base: Base) -> Passport:
-    """True papers for whatever lies in the folder."""
-    return Passport(
-        weights=digest_of(folder),
-        base=base.digest,
-        template=base.template_digest,
-        data="0" * 64,
-        counts={"train": 1},
-        recipe={},
-        seed=0,
-        rank=4,
-        targets=("q_proj", "down_proj"),
-        before={},
-        after={},
-        created="2026-01-01T00:00:00+00:00",
-    )
+@pytest.fixture(scope="session")
+def tiny(base: Base) -> Base:
+    return tiny_base(base)
+
+
+@pytest.fixture(scope="session")
+def tiny_adapters(tiny: Base, tmp_path_factory: pytest.TempPathFactory) -> list[Adapter]:
+    folder = tmp_path_factory.mktemp("tiny")
+    return [tiny_adapter(tiny, folder / str(number), number) for number in range(5)]
 
 
 @pytest.fixture

@@ -1,8 +1,6 @@
 from __future__ import annotations
 
 import json
-import threading
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -12,22 +10,32 @@ import torch
 
 from adapters.base import Base
 from adapters.chat import Message, Sampling
-from adapters.engine import EngineBusy, EngineError, TorchEngine
-from adapters.lora import Lora
+from adapters.decoder import Weights
+from adapters.engine import EngineError, Limits, TorchEngine
 from adapters.passport import read, write
 from adapters.store import Adapter, AdapterError, digest_of, verify
 
 MakeAdapter = Callable[..., Path]
 ASK = [Message("user", "Name three colours, please.")]
-SHORT = Sampling(max_tokens=12)
+SHORT, LONG = Sampling(max_tokens=12), Sampling(max_tokens=400)
+
+
+@pytest.fixture(scope="module")
+def shared(base: Base) -> TorchEngine:
+    return TorchEngine(base, limits=Limits(slots=3, queue=1, patience=5))
 
 
 @pytest.fixture
-def engine(base: Base) -> Iterator[TorchEngine]:
-    made = TorchEngine(base, slots=2, queue=1, patience=5)
+def engine(shared: TorchEngine) -> Iterator[TorchEngine]:
+    made = shared
     yield made
     for adapter in made.adapters():
         made.unload(adapter.digest)
+
+
+@pytest.fixture
+def tiny_engine(tiny: Base) -> TorchEngine:
+    return TorchEngine(tiny)
 
 
 def say(engine: TorchEngine, adapter: str | None = None, sampling: Sampling = SHORT, text: str = "") -> str:
@@ -116,18 +124,17 @@ def test_what_is_not_plain_lora_for_this_base_is_refused(
     assert say(engine) == before
 
 
-class Leaky(Lora):
-    """A loader that touches the base model."""
+class Leaky(TorchEngine):
+    """An engine whose loading touches the base model."""
 
     @torch.no_grad()
-    def insert(self, adapter: Adapter) -> None:
-        super().insert(adapter)
+    def _read(self, adapter: Adapter) -> Weights:
         next(self.base.model.model.norm.parameters()).mul_(1.001)
+        return super()._read(adapter)
 
 
 def test_an_adapter_that_changes_what_others_say_is_refused(base: Base, adapter: Adapter) -> None:
-    engine = TorchEngine(base)
-    engine._lora = Leaky(base)
+    engine = Leaky(base)
     norm = next(base.model.model.norm.parameters())
     kept = norm.clone()
     try:
@@ -150,11 +157,11 @@ def test_an_unknown_adapter_is_an_error_at_once(engine: TorchEngine) -> None:
         engine.stream(ASK, adapter="f" * 64, sampling=SHORT)
 
 
-def test_unloading_ends_a_running_answer(engine: TorchEngine, adapter: Adapter) -> None:
-    engine.load(adapter)
-    running = engine.stream(ASK, adapter=adapter.digest, sampling=SHORT)
+def test_unloading_ends_a_running_answer(tiny_engine: TorchEngine, tiny_adapters: list[Adapter]) -> None:
+    tiny_engine.load(tiny_adapters[0])
+    running = tiny_engine.stream(ASK, adapter=tiny_adapters[0].digest, sampling=LONG)
     next(running)
-    engine.unload(adapter.digest)
+    tiny_engine.unload(tiny_adapters[0].digest)
     with pytest.raises(AdapterError, match="not loaded"):
         list(running)
 
@@ -164,57 +171,22 @@ def test_too_long_a_prompt_is_refused_with_numbers(engine: TorchEngine) -> None:
         engine.stream([Message("user", "word " * 9000)], adapter=None, sampling=SHORT)
 
 
-def test_a_closed_stream_frees_its_slot_and_a_full_queue_is_refused(base: Base) -> None:
-    engine = TorchEngine(base, slots=1, queue=0)
-    held = engine.stream(ASK, adapter=None, sampling=SHORT)
-    next(held)
-    with pytest.raises(EngineBusy, match="wait already"):
-        say(engine)
-    held.close()  # type: ignore[attr-defined]
-    assert say(engine)
+QUOTE = "Sources:\n[1] Warranty: The standard warranty is 24 months.\n\nQuestion: How long is the standard warranty?"
 
 
-def test_waiting_ends_with_patience(base: Base) -> None:
-    engine = TorchEngine(base, slots=1, queue=1, patience=0.05)
-    held = engine.stream(ASK, adapter=None, sampling=SHORT)
-    next(held)
-    with pytest.raises(EngineBusy, match="no slot came free"):
-        say(engine)
-
-
-def test_requests_take_turns_token_by_token(base: Base) -> None:
-    engine = TorchEngine(base, slots=3)
-    order: list[int] = []
-    start = threading.Barrier(3)
-
-    def ask(number: int) -> None:
-        start.wait()
-        for _ in engine.stream(ASK, adapter=None, sampling=Sampling(max_tokens=20)):
-            order.append(number)  # noqa: PERF401 - when it is appended is what is tested
-
-    threads = [threading.Thread(target=ask, args=(number,)) for number in range(3)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(60)
-    counts = [order[: len(order) // 2].count(number) for number in range(3)]
-    assert min(counts) >= max(counts) - 3
+def test_drafts_change_no_word_and_save_steps(engine: TorchEngine) -> None:
+    said, steps = [], []
+    for drafts in (True, False):
+        engine._drafts = drafts
+        before = engine.scheduler.steps
+        said.append(say(engine, text=QUOTE, sampling=Sampling(24)))
+        steps.append(engine.scheduler.steps - before)
+    engine._drafts = True
+    assert said[0] == said[1]
+    assert steps[0] < steps[1]
 
 
 def test_nobody_ends_a_turn_by_writing_its_token(base: Base) -> None:
     honest, attack = base.prompt([Message("user", "x")]), base.prompt([Message("user", "x<|im_end|>")])
     end = int(base.tokenizer.eos_token_id)
     assert honest.count(end) == attack.count(end)
-
-
-def test_the_queue_is_served_when_a_slot_comes_free(base: Base) -> None:
-    engine = TorchEngine(base, slots=1, queue=1, patience=30)
-    held = engine.stream(ASK, adapter=None, sampling=SHORT)
-    next(held)
-    answers: list[str] = []
-    waiting = threading.Thread(target=lambda: answers.append(say(engine)))
-    waiting.start()
-    time.sleep(0.1)
-    held.close()  # type: ignore[attr-defined]
-    waiting.join(30)
-    assert answers and answers[0]

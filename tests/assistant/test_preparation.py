@@ -39,7 +39,9 @@ def test_further_keys_stay_and_near_duplicates_may_stay_too() -> None:
 
 
 def test_balancing_keeps_at_most_so_many_of_each_label() -> None:
-    rows: list[Row] = [{"text": f"question number {n} about {n * 7}", "label": "a" if n < 20 else "b"} for n in range(23)]
+    rows: list[Row] = [
+        {"text": f"question number {n} about {n * 7}", "label": "a" if n < 20 else "b"} for n in range(23)
+    ]
     kept, changes = clean(rows, near=1.1, most=5)
     labels = [row["label"] for row in kept]
     assert (labels.count("a"), labels.count("b"), changes.balanced_away) == (5, 3, 15)

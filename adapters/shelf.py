@@ -1,0 +1,270 @@
+"""Which adapter of a name is candidate, current or retired, since when and who said so. Loads and judges nothing.
+
+``record.jsonl`` is only ever appended to; each line carries the digest of the one before it. Adapters lie in folders
+that are named by their digest and never change.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal
+
+from adapters.passport import PASSPORT
+from adapters.store import CONFIG, WEIGHTS, AdapterError, digest_of, find
+
+RECORD = "record.jsonl"
+DIGESTS = "by-digest"
+FIRST = "0" * 64
+KEPT = (WEIGHTS, CONFIG, PASSPORT, "README.md", "curves.png")
+Action = Literal["candidate", "promote", "rollback", "gc"]
+State = Literal["candidate", "current", "retired"]
+
+
+class ShelfError(AdapterError):
+    """A move in an adapter's life that cannot be made, or a record that was tampered with."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One line of the record."""
+
+    at: str  # ISO 8601, UTC
+    by: str
+    action: Action
+    name: str
+    digest: str
+    before: str | None  # digest of what was current until then
+    reports: Mapping[str, str]  # digest of each report that was asked for, by what it is about
+    note: str
+    previous: str  # sha256 of the line before
+    sha256: str = ""
+
+    def chained(self) -> str:
+        """SHA-256 of everything but itself."""
+        content = {key: getattr(self, key) for key in self.__dataclass_fields__ if key != "sha256"}
+        return hashlib.sha256(json.dumps(content, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """An adapter on the shelf."""
+
+    name: str
+    digest: str
+    state: State
+    folder: Path
+    since: str | None  # None: it came with the product
+    by: str | None
+
+
+class Shelf:
+    """The adapters of one installation: those that came with it, and those that were trained since."""
+
+    def __init__(self, home: Path, roots: Sequence[Path] = ()) -> None:
+        """
+        Args:
+            home: where the record and the adapters by digest are kept.
+            roots: folders of adapters by name, for names without any promotion.
+        """
+        self.home, self.roots = home, (home, *roots)
+        self._record = home / RECORD
+
+    def revision(self) -> tuple[int, int]:
+        """Changes whenever the record does."""
+        try:
+            stat = self._record.stat()
+        except FileNotFoundError:
+            return 0, 0
+        return stat.st_size, stat.st_mtime_ns
+
+    def entries(self) -> list[Entry]:
+        """The whole record, oldest first.
+
+        Raises:
+            ShelfError: a line was changed, removed or put in.
+        """
+        try:
+            lines = self._record.read_text(encoding="utf-8").splitlines()
+        except FileNotFoundError:
+            return []
+        found, previous = [], FIRST
+        for number, line in enumerate(lines, start=1):
+            try:
+                entry = Entry(**json.loads(line))
+            except (ValueError, TypeError) as error:
+                raise ShelfError(f"{self._record}:{number}: not a line of the record: {error}") from error
+            if entry.previous != previous or entry.chained() != entry.sha256:
+                raise ShelfError(
+                    f"{self._record}:{number}: has digest {entry.chained()} after {entry.previous}, the record says "
+                    f"{entry.sha256} after {previous}; it was changed by hand: restore it from a backup"
+                )
+            found.append(entry)
+            previous = entry.sha256
+        return found
+
+    def current(self, name: str) -> Path:
+        """The folder of the adapter that speaks for ``name``.
+
+        Raises:
+            AdapterError: there is none, or its folder is gone.
+        """
+        digest = self._current_digest(name, self.entries())
+        return find(self.roots, name) if digest is None else self.folder(name, digest)
+
+    def folder(self, name: str, digest: str) -> Path:
+        """Where an adapter lies.
+
+        Raises:
+            ShelfError: it is not here any more.
+        """
+        folder = self.home / DIGESTS / digest
+        if (folder / PASSPORT).is_file():
+            return folder
+        for root in self.roots:
+            named = root / name
+            if (named / PASSPORT).is_file() and digest_of(named) == digest:
+                return named
+        raise ShelfError(f"adapter {name!r} {digest} is not in {self.home}; it was removed: add it again")
+
+    def all(self) -> list[Held]:
+        """Every adapter that is here, by name; the current one first, then the newest."""
+        entries = self.entries()
+        names = dict.fromkeys([*self._named(), *(entry.name for entry in entries)])
+        return [held for name in sorted(names) for held in self._of(name, entries)]
+
+    def resolve(self, name: str, start: str) -> Held:
+        """The adapter of ``name`` whose digest begins with ``start``.
+
+        Raises:
+            ShelfError: none does, or several.
+        """
+        held = [one for one in self.all() if one.name == name]
+        found = [one for one in held if one.digest.startswith(start)]
+        if len(found) != 1 or not start:
+            known = ", ".join(f"{one.digest[:16]} ({one.state})" for one in held) or "none"
+            raise ShelfError(
+                f"{len(found)} adapters of {name!r} have a digest that begins with {start!r}; there are {known}"
+            )
+        return found[0]
+
+    def add(self, name: str, folder: Path, by: str, note: str = "") -> Held:
+        """Take a finished adapter in as a candidate; its files are copied."""
+        digest = digest_of(folder)
+        target = self.home / DIGESTS / digest
+        if not target.exists():
+            target.parent.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryDirectory(dir=target.parent) as aside:
+                made = Path(aside) / digest
+                made.mkdir()
+                for file in KEPT:
+                    if (folder / file).is_file():
+                        shutil.copyfile(folder / file, made / file)
+                made.rename(target)
+        if not any(one.digest == digest for one in self.all() if one.name == name):
+            self._append("candidate", name, digest, by, {}, note)
+        return self.resolve(name, digest)
+
+    def promote(self, name: str, digest: str, by: str, reports: Mapping[str, str], note: str = "") -> None:
+        """Let a candidate speak; what spoke is retired and can be rolled back to."""
+        self.folder(name, digest)
+        self._append("promote", name, digest, by, reports, note)
+
+    def rollback(self, name: str, by: str, note: str = "") -> str:
+        """Let what spoke before speak again, and return its digest.
+
+        Raises:
+            ShelfError: nothing was promoted yet, or the older one is gone.
+        """
+        entries = self.entries()
+        now = self._current_digest(name, entries)
+        promoted = [one for one in entries if (one.name, one.digest, one.action) == (name, now, "promote")]
+        older = promoted[-1].before if promoted else None
+        if older is None:
+            raise ShelfError(
+                f"no adapter spoke for {name!r} before {now or 'the one it came with'}; nothing to go back to"
+            )
+        self.folder(name, older)
+        self._append("rollback", name, older, by, {}, note)
+        return older
+
+    def gc(self, by: str, keep: int = 2) -> list[Held]:
+        """Remove retired adapters but the ``keep`` newest of each name, and say which."""
+        removed = []
+        for name in {one.name for one in self.all()}:
+            ours = [one for one in self.all() if one.name == name and one.folder.parent == self.home / DIGESTS]
+            removed += [one for one in ours if one.state == "retired"][keep:]
+        spoken_for = {one.folder for one in self.all()} - {one.folder for one in removed}
+        for one in removed:
+            self._append("gc", one.name, one.digest, by, {}, "")
+            if one.folder not in spoken_for:
+                shutil.rmtree(one.folder)
+        return removed
+
+    def _named(self) -> Iterator[str]:
+        for root in self.roots:
+            yield from (path.parent.name for path in root.glob(f"*/{PASSPORT}") if path.parent.name != DIGESTS)
+
+    def _of(self, name: str, entries: Sequence[Entry]) -> Iterator[Held]:
+        latest = {entry.digest: entry for entry in entries if entry.name == name}
+        current = self._current_digest(name, entries)
+        found: Path | None
+        try:
+            found = find(self.roots, name)
+            built_in = digest_of(found)
+        except AdapterError:
+            found = built_in = None
+        order = sorted(latest.values(), key=lambda entry: (entry.digest == current, entry.at), reverse=True)
+        for entry in order:
+            if entry.action == "gc":
+                continue
+            state: State = "candidate" if entry.action == "candidate" else "retired"
+            folder = self.home / DIGESTS / entry.digest
+            if not folder.exists() and built_in == entry.digest and found is not None:
+                folder = found
+            yield Held(name, entry.digest, "current" if entry.digest == current else state, folder, entry.at, entry.by)
+        if found and built_in and built_in not in latest:
+            yield Held(name, built_in, "retired" if current else "current", found, None, None)
+
+    def _current_digest(self, name: str, entries: Sequence[Entry]) -> str | None:
+        turns = [entry for entry in entries if entry.name == name and entry.action in ("promote", "rollback")]
+        return turns[-1].digest if turns else None
+
+    def _append(self, action: Action, name: str, digest: str, by: str, reports: Mapping[str, str], note: str) -> None:
+        with self._locked():
+            entries = self.entries()
+            before = self._current_digest(name, entries)
+            if before is None and action == "promote":
+                before = self._built_in(name)
+            at = datetime.now(UTC).isoformat(timespec="microseconds")
+            previous = entries[-1].sha256 if entries else FIRST
+            made = Entry(at, by, action, name, digest, before, dict(reports), note, previous)
+            line: dict[str, Any] = {key: getattr(made, key) for key in made.__dataclass_fields__}
+            line["sha256"] = made.chained()
+            with self._record.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(line, sort_keys=True, ensure_ascii=False) + "\n")
+                file.flush()
+                os.fsync(file.fileno())
+
+    def _built_in(self, name: str) -> str | None:
+        try:
+            return digest_of(find(self.roots, name))
+        except AdapterError:
+            return None
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        """One writer at a time, across processes."""
+        self.home.mkdir(parents=True, exist_ok=True)
+        with (self.home / ".lock").open("w") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            yield

@@ -1,0 +1,126 @@
+"""``assistant adapters``: what speaks, what could, and who said so."""
+
+from __future__ import annotations
+
+import getpass
+import json
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.markup import escape
+from rich.table import Table
+
+from assistant.commands.console import FAILED, Json, opened, out, progress, settings
+
+if TYPE_CHECKING:
+    from adapters.shelf import Shelf
+    from assistant.life import Comparison
+
+app = typer.Typer(no_args_is_help=True, help="Prove, promote and roll back adapters.")
+Name = Annotated[str, typer.Argument(help="The adapter's name, as packs call it.")]
+Digest = Annotated[str, typer.Argument(help="Its digest, or how it begins.")]
+By = Annotated[
+    str, typer.Option("--by", help="Who decides this; goes into the record.", default_factory=getpass.getuser)
+]
+
+
+@app.command("list")
+def adapters_list(as_json: Json = False) -> None:
+    """Show every adapter: candidates, current and retired ones."""
+    shelf = _shelf()
+    if as_json:
+        rows = [{**asdict(one), "folder": str(one.folder)} for one in shelf.all()]
+        sys.stdout.write(json.dumps(rows) + "\n")
+    else:
+        table = Table("name", "digest", "state", "since", "by", title="Adapters", title_justify="left")
+        for one in shelf.all():
+            table.add_row(one.name, one.digest[:16], one.state, one.since or "with the product", one.by or "")
+        out.print(table)
+
+
+@app.command("show")
+def adapters_show(name: Name, digest: Digest = "") -> None:
+    """Show an adapter's passport and its history; without a digest the one that speaks."""
+    from adapters.passport import read
+
+    shelf = _shelf()
+    folder = shelf.resolve(name, digest).folder if digest else shelf.current(name)
+    out.print_json(data=asdict(read(folder)))
+    for entry in shelf.entries():
+        if entry.name == name:
+            out.print(f"{entry.at} {entry.by}: {entry.action} {entry.digest[:16]} {entry.note}", soft_wrap=True)
+
+
+@app.command("add")
+def adapters_add(
+    name: Name,
+    folder: Annotated[Path, typer.Argument(help="A finished adapter in PEFT layout, with its passport.")],
+    by: By,
+    note: str = "",
+) -> None:
+    """Take a trained adapter in as a candidate. It speaks to nobody yet."""
+    with opened() as product:
+        held = product.life.add(name, folder, by, note)
+    out.print(f"{name} {held.digest} is a candidate.", soft_wrap=True)
+
+
+@app.command("compare")
+def adapters_compare(name: Name, digest: Digest, as_json: Json = False) -> None:
+    """Let a candidate and the current adapter sit the same exam, and weigh them."""
+    with opened() as product, progress() as update:
+        found = product.life.compare(name, digest, update)
+    _show(found, as_json=as_json)
+    raise typer.Exit(FAILED if found.missed else 0)
+
+
+@app.command("promote")
+def adapters_promote(name: Name, digest: Digest, by: By) -> None:
+    """Let a candidate speak, if its exam allows it. A running server follows within seconds."""
+    with opened() as product, progress() as update:
+        found = product.life.promote(name, digest, by, update)
+    _show(found, as_json=False)
+    out.print(f"[green]{escape(name)} speaks with {found.candidate.digest} now[/], says {escape(by)}.", soft_wrap=True)
+
+
+@app.command("rollback")
+def adapters_rollback(name: Name, by: By, note: str = "") -> None:
+    """Let the adapter speak that spoke before. Loads no model; a running server follows within seconds."""
+    digest = _shelf().rollback(name, by, note)
+    out.print(f"{name} speaks with {digest} again.", soft_wrap=True)
+
+
+@app.command("gc")
+def adapters_gc(
+    by: By, keep: Annotated[int, typer.Option(help="Retired ones to keep for each name.", min=0)] = 2
+) -> None:
+    """Remove old retired adapters from disk; the record keeps their digests."""
+    removed = _shelf().gc(by, keep)
+    for one in removed:
+        out.print(f"{one.name} {one.digest} was removed.", soft_wrap=True)
+    if not removed:
+        out.print("Nothing to remove.")
+
+
+def _shelf() -> Shelf:
+    """The shelf alone: these commands load no model."""
+    from adapters.shelf import Shelf
+    from assistant.app import SHIPPED_ADAPTERS
+
+    return Shelf(settings().home / "adapters", (SHIPPED_ADAPTERS,))
+
+
+def _show(found: Comparison, *, as_json: bool) -> None:
+    if as_json:
+        rows = [asdict(verdict) for verdict in found.verdicts]
+        digests = {"candidate": found.candidate.digest, "current": found.current.digest}
+        sys.stdout.write(json.dumps({**digests, "passed": not found.missed, "demands": rows}) + "\n")
+        return
+    title = f"{found.candidate.digest[:16]} (candidate) against {found.current.digest[:16]} (current)"
+    table = Table("metric", "candidate", "current", "needed", "", title=title, title_justify="left")
+    for one in found.verdicts:
+        shown = ["-" if value is None else f"{value:.3f}" for value in (one.candidate, one.current)]
+        table.add_row(one.metric, *shown, one.needed, "[green]met[/]" if one.passed else "[red]missed[/]")
+    out.print(table)

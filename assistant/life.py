@@ -1,0 +1,148 @@
+"""An adapter's life in this installation: taken in, compared, promoted past the gate, rolled back, removed."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from threading import Thread
+
+from adapters import store
+from adapters.engine import TorchEngine
+from adapters.shelf import Entry, Held, Shelf
+from adapters.store import Adapter
+from assistant.gate import Demands, Progress, Report, Reports, Verdict, weigh
+from assistant.packs import Pack, Packs
+from assistant.turn import Parts
+from domains.pack import DomainError
+
+POLL = 2.0  # seconds between two looks whether another process promoted or rolled back
+_log = logging.getLogger(__name__)
+
+
+class GateError(Exception):
+    """A candidate that may not speak; the message names every demand that it misses."""
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """A candidate beside the adapter that speaks now."""
+
+    candidate: Held
+    current: Held
+    reports: tuple[tuple[Report, str], tuple[Report, str]]  # candidate, current; each with its digest
+    verdicts: tuple[Verdict, ...]
+
+    @property
+    def missed(self) -> list[Verdict]:
+        """The demands that the candidate does not meet."""
+        return [verdict for verdict in self.verdicts if not verdict.passed]
+
+
+class Life:
+    """What the command line and the Adapters tab work on. Changes reach running servers within seconds."""
+
+    def __init__(self, shelf: Shelf, packs: Packs, engine: TorchEngine, parts: Callable[[], Parts]) -> None:
+        self.shelf, self._packs, self._engine, self._parts = shelf, packs, engine, parts
+        self._reports = Reports(shelf.home / "reports")
+        self._seen = shelf.revision()
+
+    def all(self) -> list[Held]:
+        """Every adapter that is here."""
+        return self.shelf.all()
+
+    def history(self, name: str) -> list[Entry]:
+        """What happened to the adapters of a name, oldest first."""
+        return [entry for entry in self.shelf.entries() if entry.name == name]
+
+    def verified(self, held: Held) -> Adapter:
+        """The adapter with its passport checked against this server's base."""
+        return replace(store.verify(held.folder, self._engine.base), name=held.name)
+
+    def report(self, held: Held) -> Report | None:
+        """Its exam, if it sat one on the pack as it is now."""
+        pack = next(iter(self._speaking(held.name)), None)
+        found = self._reports.of(self.verified(held), pack) if pack else None
+        return found[0] if found else None
+
+    def add(self, name: str, folder: Path, by: str, note: str = "") -> Held:
+        """Take a trained adapter in as a candidate.
+
+        Raises:
+            AdapterError: it is not what its passport says, or not for this base.
+        """
+        store.verify(folder, self._engine.base)
+        return self.shelf.add(name, folder, by, note)
+
+    def compare(self, name: str, digest: str, progress: Progress = lambda *_: None) -> Comparison:
+        """Let a candidate and the current adapter sit the same exam, unless they did, and weigh the results.
+
+        Raises:
+            AdapterError: no such adapter, or it may not be loaded.
+            DomainError: no enabled pack speaks with it, or the pack has no exam.
+        """
+        candidate = self.shelf.resolve(name, digest)
+        current = next((one for one in self.shelf.all() if (one.name, one.state) == (name, "current")), None)
+        if current is None:
+            raise DomainError(f"no adapter is current for {name!r}, so there is nothing to compare with")
+        pack = next(iter(self._speaking(name)), None)
+        if pack is None:
+            raise DomainError(f"no enabled pack speaks with an adapter named {name!r}")
+        found = []
+        for held in (candidate, current):
+            adapter = self.verified(held)
+            self._engine.load(adapter)
+            found.append(self._reports.examine(self._parts(), adapter, pack, progress))
+        verdicts = weigh(found[0][0], found[1][0], Demands())
+        return Comparison(candidate, current, (found[0], found[1]), tuple(verdicts))
+
+    def promote(self, name: str, digest: str, by: str, progress: Progress = lambda *_: None) -> Comparison:
+        """Let a candidate speak, if its reports allow it.
+
+        Raises:
+            GateError: it misses a demand.
+        """
+        found = self.compare(name, digest, progress)
+        if found.missed:
+            missed = "; ".join(f"{v.metric} is {v.candidate}, needed {v.needed}" for v in found.missed)
+            raise GateError(f"adapter {name!r} {found.candidate.digest[:16]} may not speak: {missed}")
+        reports = {"candidate": found.reports[0][1], "current": found.reports[1][1]}
+        self.shelf.promote(name, found.candidate.digest, by, reports)
+        self.follow()
+        return found
+
+    def rollback(self, name: str, by: str, note: str = "") -> str:
+        """Let the adapter speak that spoke before, at once; its digest."""
+        digest = self.shelf.rollback(name, by, note)
+        self.follow()
+        return digest
+
+    def gc(self, by: str, keep: int = 2) -> list[Held]:
+        """Remove old retired adapters from disk."""
+        return self.shelf.gc(by, keep)
+
+    def follow(self) -> None:
+        """Let the packs speak with what is current now. Running answers end with whom they began with."""
+        revision = self.shelf.revision()
+        if revision == self._seen:
+            return
+        for name in {pack.domain.manifest.adapter for pack in self._packs.live()} - {None}:
+            self._packs.respeak(str(name))
+        self._seen = revision
+
+    def watch(self, seconds: float = POLL) -> None:
+        """Follow, in the background, what other processes promote and roll back."""
+        Thread(target=self._watch, args=(seconds,), name="adapters-life", daemon=True).start()
+
+    def _watch(self, seconds: float) -> None:
+        while True:
+            time.sleep(seconds)
+            try:
+                self.follow()
+            except Exception:  # noqa: BLE001 - what speaks now goes on speaking; the next look may succeed
+                _log.exception("the adapters that were promoted could not be taken up; trying again")
+
+    def _speaking(self, name: str) -> list[Pack]:
+        return [pack for pack in self._packs.enabled().values() if pack.domain.manifest.adapter == name]

@@ -1,0 +1,115 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from adapters.passport import read
+from adapters.shelf import RECORD, Shelf, ShelfError
+from adapters.store import digest_of
+
+MakeAdapter = Callable[..., Path]
+Edit = Callable[[list[str]], list[str]]
+
+
+@pytest.fixture
+def shelf(tmp_path: Path, make_adapter: MakeAdapter) -> Shelf:
+    """A shelf whose product came with one adapter."""
+    make_adapter(tmp_path / "shipped" / "garden")
+    return Shelf(tmp_path / "home", (tmp_path / "shipped",))
+
+
+def trained(tmp_path: Path, make_adapter: MakeAdapter, seed: int) -> Path:
+    return make_adapter(tmp_path / f"trained-{seed}", seed=seed)
+
+
+def states(shelf: Shelf) -> list[tuple[str, str]]:
+    return [(one.digest[:8], one.state) for one in shelf.all()]
+
+
+def test_a_candidate_becomes_current_and_is_rolled_back(
+    shelf: Shelf, tmp_path: Path, make_adapter: MakeAdapter
+) -> None:
+    shipped = digest_of(shelf.current("garden"))
+    new = shelf.add("garden", trained(tmp_path, make_adapter, 1), "ann")
+    assert new.state == "candidate"
+    assert digest_of(shelf.current("garden")) == shipped
+    shelf.promote("garden", new.digest, "ann", {"candidate": "r1"})
+    assert digest_of(shelf.current("garden")) == new.digest
+    assert states(shelf) == [(new.digest[:8], "current"), (shipped[:8], "retired")]
+    newest = shelf.add("garden", trained(tmp_path, make_adapter, 2), "ann")
+    shelf.promote("garden", newest.digest, "ben", {})
+    assert shelf.rollback("garden", "ben") == new.digest
+    assert shelf.rollback("garden", "ben") == shipped
+    assert digest_of(shelf.current("garden")) == shipped
+    with pytest.raises(ShelfError, match="nothing to go back to"):
+        shelf.rollback("garden", "ben")
+
+
+def test_who_decided_and_on_which_reports_is_recorded(shelf: Shelf, tmp_path: Path, make_adapter: MakeAdapter) -> None:
+    new = shelf.add("garden", trained(tmp_path, make_adapter, 1), "ann", "from Monday")
+    shelf.promote("garden", new.digest, "ben", {"candidate": "r1", "current": "r0"})
+    added, promoted = shelf.entries()
+    assert (added.action, added.by, added.note) == ("candidate", "ann", "from Monday")
+    assert (promoted.action, promoted.by, promoted.reports) == ("promote", "ben", {"candidate": "r1", "current": "r0"})
+    assert promoted.previous == added.sha256
+
+
+def test_taking_in_copies_files_and_changes_no_passport(
+    shelf: Shelf, tmp_path: Path, make_adapter: MakeAdapter
+) -> None:
+    folder = trained(tmp_path, make_adapter, 1)
+    papers = read(folder)
+    new = shelf.add("garden", folder, "ann")
+    shelf.add("garden", folder, "ann")
+    shelf.promote("garden", new.digest, "ann", {})
+    assert len(shelf.entries()) == 2
+    assert new.folder != folder and read(new.folder) == papers
+
+
+EDITS: list[tuple[str, Edit]] = [
+    ("another approver", lambda lines: [lines[0], lines[1].replace('"ben"', '"eve"')]),
+    ("a removed line", lambda lines: lines[1:]),
+    ("another order", lambda lines: lines[::-1]),
+    ("another digest", lambda lines: [lines[0], json.dumps({**json.loads(lines[1]), "digest": "0" * 64})]),
+    ("a new field", lambda lines: [lines[0], json.dumps({**json.loads(lines[1]), "extra": 1})]),
+    ("no JSON", lambda lines: [*lines, "{"]),
+]
+
+
+@pytest.mark.parametrize("edit", [row[1] for row in EDITS], ids=[row[0] for row in EDITS])
+def test_a_record_changed_by_hand_is_refused(
+    shelf: Shelf, tmp_path: Path, make_adapter: MakeAdapter, edit: Edit
+) -> None:
+    new = shelf.add("garden", trained(tmp_path, make_adapter, 1), "ann")
+    shelf.promote("garden", new.digest, "ben", {})
+    record = shelf.home / RECORD
+    record.write_text("\n".join(edit(record.read_text().splitlines())) + "\n")
+    with pytest.raises(ShelfError, match=r"record\.jsonl:"):
+        shelf.current("garden")
+
+
+def test_old_retired_adapters_are_removed_and_stay_in_the_record(
+    shelf: Shelf, tmp_path: Path, make_adapter: MakeAdapter
+) -> None:
+    digests = []
+    for seed in (1, 2, 3):
+        held = shelf.add("garden", trained(tmp_path, make_adapter, seed), "ann")
+        shelf.promote("garden", held.digest, "ann", {})
+        digests.append(held.digest)
+    removed = shelf.gc("ann", keep=1)
+    assert [one.digest for one in removed] == [digests[0]]
+    assert not removed[0].folder.exists()
+    assert digests[0] in {entry.digest for entry in shelf.entries()}
+    assert shelf.gc("ann", keep=1) == []
+    assert digest_of(shelf.current("garden")) == digests[2]
+
+
+def test_a_digest_is_found_by_its_beginning_and_nothing_else(shelf: Shelf) -> None:
+    digest = digest_of(shelf.current("garden"))
+    assert shelf.resolve("garden", digest[:6]).digest == digest
+    for start in ("", "zz", digest + "0"):
+        with pytest.raises(ShelfError, match="have a digest that begins with"):
+            shelf.resolve("garden", start)

@@ -1,0 +1,141 @@
+"""A candidate sits the exam, is promoted or refused, and is rolled back while the packs serve."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import pytest
+
+from adapters import store as adapters_store
+from adapters.base import load
+from adapters.chat import Message, Sampling
+from adapters.engine import TorchEngine
+from adapters.shelf import Shelf
+from adapters.store import Adapter, AdapterError
+from assistant import models, packs, reader
+from assistant.life import GateError, Life
+from assistant.packs import Pack, Packs
+from assistant.store import Store
+from assistant.turn import Parts
+from domains.pack import DomainError
+from retrieval.embedder import SentenceEmbedder
+from tests.adapters.tiny import tiny_adapter, tiny_base
+
+TinyPack = Callable[..., Path]
+
+
+class Installation:
+    """One pack, a tiny engine, and a shelf whose product came with one adapter."""
+
+    def __init__(self, home: Path, models_dir: Path, embedder: SentenceEmbedder, pack: Path, store: Store) -> None:
+        self.home, self.live = home, list[Parts]()
+        base = tiny_base(load(models_dir / models.CHAT.name, dtype="float32", device="cpu"))
+        self.engine = TorchEngine(base)
+        tiny_adapter(base, home / "shipped" / "library", 0)
+        self.trained = tiny_adapter(base, home / "trained", 1)
+        shelf = Shelf(home / "adapters", (home / "shipped",))
+
+        def adapter(name: str) -> Adapter:
+            found = adapters_store.verify(shelf.current(name), base)
+            self.engine.load(found)
+            return found
+
+        def serve(enabled: Mapping[str, Pack]) -> None:
+            trained = reader.train([one.domain for one in enabled.values()], embedder.embed)
+            self.live[:] = [Parts(self.engine, embedder, trained, enabled, Sampling(max_tokens=16))]
+
+        self.packs = Packs(store, home, embedder, adapter, (pack,), serve)
+        self.life = Life(shelf, self.packs, self.engine, lambda: self.live[0])
+
+    def speaker(self) -> str:
+        adapter = self.live[0].packs["library"].adapter
+        assert adapter is not None
+        return adapter.digest
+
+
+@pytest.fixture
+def installation(
+    tmp_path: Path,
+    models_dir: Path,
+    embedder: SentenceEmbedder,
+    tiny_pack: TinyPack,
+    store: Store,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Installation:
+    monkeypatch.setattr(packs, "SHIPPED", tmp_path / "none")  # the shipped packs would take a minute
+    return Installation(tmp_path, models_dir, embedder, tiny_pack(tmp_path / "pack", adapter="library"), store)
+
+
+def test_a_life(installation: Installation) -> None:
+    life, shipped = installation.life, installation.speaker()
+    new = life.add("library", installation.trained.folder, "ann")
+    assert installation.speaker() == shipped
+    found = life.compare("library", new.digest[:8])
+    assert {verdict.metric for verdict in found.verdicts} >= {"answered_with_source", "total_ms_p50"}
+    steps: list[str] = []
+    _slower_is_no_matter_here(installation, new.digest)
+    life.promote("library", new.digest[:8], "ben", lambda what, *_: steps.append(what))
+    assert steps == []  # both sat the exam already
+    assert installation.speaker() == new.digest
+    running = installation.engine.stream([Message("user", "x")], adapter=new.digest, sampling=Sampling(400))
+    next(running)
+    assert life.rollback("library", "ben", "answers too long") == shipped
+    assert installation.speaker() == shipped
+    assert list(running)
+    actions = [(entry.action, entry.by, entry.digest) for entry in life.history("library")]
+    assert actions == [
+        ("candidate", "ann", new.digest), ("promote", "ben", new.digest), ("rollback", "ben", shipped),
+    ]  # fmt: skip
+
+
+def _slower_is_no_matter_here(installation: Installation, digest: str, **changes: float) -> None:
+    """Set the candidate's time, and other metrics, in its report."""
+    (path,) = (installation.home / "adapters" / "reports").glob(f"{digest[:32]}-*.json")
+    report = json.loads(path.read_text())
+    report["metrics"] |= {"total_ms_p50": 1.0} | changes
+    path.write_text(json.dumps(report))
+
+
+def test_one_that_misses_a_demand_does_not_speak(installation: Installation) -> None:
+    life, shipped = installation.life, installation.speaker()
+    new = life.add("library", installation.trained.folder, "ann")
+    life.compare("library", new.digest)
+    _slower_is_no_matter_here(installation, new.digest, must_refuse_obeyed=0.5)
+    with pytest.raises(GateError, match=r"must_refuse_obeyed is 0.5, needed ≥ 1.000"):
+        life.promote("library", new.digest, "ben")
+    assert installation.speaker() == shipped
+
+
+def test_another_adapters_report_is_not_taken(installation: Installation) -> None:
+    life = installation.life
+    new = life.add("library", installation.trained.folder, "ann")
+    life.compare("library", new.digest)
+    (path,) = (installation.home / "adapters" / "reports").glob(f"{new.digest[:32]}-*.json")
+    path.write_text(path.read_text().replace(new.digest, "0" * 64))
+    with pytest.raises(DomainError, match=f"is about adapter {'0' * 64}.*expected {new.digest}"):
+        life.promote("library", new.digest, "ben")
+
+
+def test_what_another_process_decides_is_followed(installation: Installation) -> None:
+    shipped = installation.speaker()
+    beside = Shelf(installation.home / "adapters", (installation.home / "shipped",))
+    new = beside.add("library", installation.trained.folder, "ann")
+    beside.promote("library", new.digest, "ann", {})
+    installation.life.follow()
+    assert installation.speaker() == new.digest
+    beside.rollback("library", "ann")
+    installation.life.follow()
+    assert installation.speaker() == shipped
+
+
+def test_a_changed_file_is_refused_and_the_old_one_goes_on(installation: Installation) -> None:
+    shipped = installation.speaker()
+    new = installation.life.add("library", installation.trained.folder, "ann")
+    weights = new.folder / "adapter_model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-1] + b"x")
+    installation.life.shelf.promote("library", new.digest, "ann", {})
+    with pytest.raises(AdapterError, match="a byte was changed"):
+        installation.life.follow()
+    assert installation.speaker() == shipped
