@@ -29,6 +29,7 @@ WORD_STRENGTH = 10.0  # … of the head on words
 WORDS_FROM = 5  # rows a class, on average, from which words are worth counting
 WORD_SHARES = (0.0, 0.2, 0.35, 0.5)
 TUNED_SHARES = (0.3, 0.5, 0.7, 0.85, 1.0)
+TUNE_FROM = 30  # rows a class, on average, from which a fine-tuned encoder is worth its minutes; see NOTES.md
 FLOOR = 1e-9
 
 
@@ -139,6 +140,11 @@ def _with_tuned(
 
 def _joined(both: Sequence[Logs] | NDArray[np.float64], share: float) -> Logs:
     return np.asarray((1 - share) * both[0] + share * both[1])
+
+
+def worth_tuning(rows: Sequence[Labelled]) -> bool:
+    """Whether there is enough to learn from that a fine-tuned encoder beats the frozen one."""
+    return len(rows) >= TUNE_FROM * len({row.label for row in rows})
 
 
 class Remembering:

@@ -14,7 +14,6 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, normalize
@@ -32,7 +31,7 @@ class Recipe:
     """How to tune."""
 
     shape: Shape = field(default_factory=Shape)
-    epochs: int = 5
+    epochs: int = 4
     batch: int = 16
     accumulate: int = 1  # batches per step of the optimizer
     learning_rate: float = 3e-4
@@ -117,17 +116,16 @@ class _Run:
 
     def whole(self, log: Path | None, progress: Progress) -> list[Epoch]:
         history: list[Epoch] = []
-        best, kept = math.inf, self._weights()
+        kept = self._weights()
         for number in range(self.recipe.epochs):
             loss = self._epoch(number, progress)
             checked, accuracy = self._validate() if self.dev else (None, None)
             history.append(Epoch(number + 1, loss, checked, accuracy, round(time.monotonic() - self.began, 1)))
-            if checked is not None and checked < best:
-                best, kept = checked, self._weights()
-            if self.dev and number - _best(history) >= self.recipe.patience:
+            if not self.dev or _best(history) == number:
+                kept = self._weights()
+            elif number - _best(history) >= self.recipe.patience:
                 break
-        if self.dev:
-            self.branch.load_state_dict(kept, strict=False)
+        self.branch.load_state_dict(kept, strict=False)
         if log:
             _write(log, history, self.recipe)
         return history
@@ -238,7 +236,11 @@ def _worse(hidden: Tensor, share: float) -> Tensor:
 
 
 def _best(history: Sequence[Epoch]) -> int:
-    return int(np.argmin([epoch.validation_loss or 0.0 for epoch in history]))
+    """The epoch that was right most often, and of those the surest: a temperature mends what overfits the loss."""
+    return min(
+        range(len(history)),
+        key=lambda n: (-(history[n].validation_accuracy or 0.0), history[n].validation_loss or 0.0),
+    )
 
 
 def _write(log: Path, history: Sequence[Epoch], recipe: Recipe) -> None:

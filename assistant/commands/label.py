@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.markup import escape
 
-from assistant.commands.console import err, out, settings
+from assistant.commands.console import err, opened, out, settings
 from assistant.settings import SettingsError
 
 if TYPE_CHECKING:
@@ -27,6 +27,7 @@ def label(
     questions: Annotated[int, typer.Option(help="How many texts to ask about.", min=0)] = 20,
     clusters: Annotated[int | None, typer.Option(help="How many groups to name where no label is known.")] = None,
     sure: Annotated[float, typer.Option(help="Probability from which a proposal is written.", min=0, max=1)] = 0.8,
+    examples: Annotated[bool, typer.Option("--examples", help="Write a pack's examples.jsonl, with moods.")] = False,
     seed: int = 0,
 ) -> None:
     """Propose labels, ask about the texts that teach most, point out labels that look wrong, and write the rest.
@@ -53,9 +54,20 @@ def label(
         {"text": row["text"], "label": name, "confidence": round(p, 3), "by": "person" if place in known else "spread"}
         for place, (row, (name, p)) in enumerate(zip(rows, labelling.proposals(labels, odds), strict=True))
     ]
-    kept = [row for row in found if row["confidence"] >= sure]
-    dataset.write(to, kept)
+    kept = [place for place, row in enumerate(found) if row["confidence"] >= sure]
+    written = [found[place] for place in kept]
+    if examples:
+        moods = _moods(vectors[kept])
+        pairs = zip(written, moods, strict=True)
+        written = [{"text": row["text"], "intent": row["label"], "sentiment": mood} for row, mood in pairs]
+    dataset.write(to, written)
     out.print(f"{len(kept)} of {len(rows)} rows were written to {to}; the others are less than {sure:.0%} sure.")
+
+
+def _moods(vectors: Vectors) -> list[str]:
+    """What the serving head says; a pack's examples name a mood each."""
+    with opened({"adapters": False}) as product:
+        return [product.parts().reader.mood(vector)[0] for vector in vectors]
 
 
 def _named(rows: list[Row], vectors: Vectors, count: int | None, seed: int) -> dict[int, str]:

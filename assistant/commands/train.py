@@ -38,7 +38,7 @@ def train_heads(
     data: Annotated[Path, typer.Option("--data", help="What to learn from: JSON lines with 'text' and 'label'.")],
     to: Annotated[Path, typer.Option("--to", help="Folder for the new head; must not exist.")],
     dev: Annotated[Path | None, typer.Option(help="What to stop and calibrate on; else a tenth of --data.")] = None,
-    epochs: Annotated[int, typer.Option(min=1, max=100)] = 5,
+    epochs: Annotated[int, typer.Option(min=1, max=100)] = 4,
     batch: Annotated[int, typer.Option(min=1)] = 16,
     accumulate: Annotated[int, typer.Option(help="Batches per step of the optimizer.", min=1)] = 1,
     learning_rate: Annotated[float, typer.Option(min=0.0)] = 3e-4,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -19,7 +20,10 @@ Train = Annotated[Path, typer.Option("--train", help="What to learn from: JSON l
 Test = Annotated[Path, typer.Option("--test", help="What to measure on; nothing is chosen by it.")]
 Dev = Annotated[Path | None, typer.Option("--dev", help="What to choose on; without it, a part of --train.")]
 Oos = Annotated[Path | None, typer.Option(help="The same for texts that belong to no class.")]
-Tuned = Annotated[bool, typer.Option("--tune/--no-tune", help="Fine-tune the encoder, too: takes minutes.")]
+Tuned = Annotated[
+    bool | None,
+    typer.Option("--tune/--no-tune", help="Fine-tune the encoder, too (minutes); by default where rows are many."),
+]
 
 
 @app.command("intents")
@@ -30,7 +34,7 @@ def evaluate_intents(
     oos_train: Oos = None,
     oos_dev: Oos = None,
     oos_test: Oos = None,
-    tune: Tuned = True,
+    tune: Tuned = None,
     seed: int = 0,
     as_json: Json = False,
 ) -> None:
@@ -40,7 +44,7 @@ def evaluate_intents(
     files = labels.Files(train, test, dev, oos_train, oos_dev, oos_test)
     embedder = _embedder()
     with progress() as update:
-        result = labels.intents(embedder, files, _tune(embedder, seed, update) if tune else None, seed)
+        result = labels.intents(embedder, files, _tune(embedder, train, tune, seed, update), seed)
     show.report(None if as_json else out, result)
 
 
@@ -50,7 +54,7 @@ def evaluate_sentiment(
     test: Annotated[Path | None, typer.Option("--test", help="What to measure on.")] = None,
     dev: Dev = None,
     data: Annotated[Path | None, typer.Option("--data", help="Measure the serving head on this file.")] = None,
-    tune: Tuned = True,
+    tune: Tuned = None,
     seed: int = 0,
     as_json: Json = False,
 ) -> None:
@@ -63,7 +67,7 @@ def evaluate_sentiment(
     elif data is None and train is not None and test is not None:
         embedder = _embedder()
         with progress() as update:
-            fine = _tune(embedder, seed, update) if tune else None
+            fine = _tune(embedder, train, tune, seed, update)
             result = labels.trained("sentiment", embedder, labels.Files(train, test, dev), fine, seed)
     else:
         raise typer.BadParameter("give --train and --test, or --data alone")
@@ -90,7 +94,13 @@ def _embedder() -> SentenceEmbedder:
         return embedder(settings())
 
 
-def _tune(embedder: SentenceEmbedder, seed: int, update: object) -> Tune:
+def _tune(
+    embedder: SentenceEmbedder, train: Path, wanted: bool | None, seed: int, update: Callable[[str, int, int], None]
+) -> Tune | None:
+    from assistant.classifier import worth_tuning
+    from assistant.dataset import read
     from assistant.heads_training import tuner
 
-    return tuner(embedder, seed=seed, progress=update)  # type: ignore[arg-type]
+    if wanted is None:
+        wanted = worth_tuning(read(train))
+    return tuner(embedder, seed, update) if wanted else None

@@ -117,3 +117,8 @@ def test_metrics_of_a_known_case() -> None:
 
 def test_nothing_is_covered_when_the_surest_is_wrong() -> None:
     assert classification.metrics([("a", 0.9), ("a", 0.8)], ["b", "a"])["coverage_at_95_precision"] == 0.0
+
+
+def test_an_encoder_is_worth_tuning_where_classes_have_many_rows() -> None:
+    many = [Labelled(f"{label} {number}", label) for label in "ab" for number in range(classifier.TUNE_FROM)]
+    assert classifier.worth_tuning(many) and not classifier.worth_tuning(many[1:])
