@@ -8,9 +8,11 @@ from typing import Annotated
 import typer
 
 from assistant import show
+from assistant.commands import understanding
 from assistant.commands.console import Json, opened, out, progress, settings
 
 app = typer.Typer(no_args_is_help=True, help="Measure the product, on its own exams or on your data.")
+app.registered_commands += understanding.app.registered_commands
 
 
 @app.command("golden")
@@ -40,13 +42,13 @@ def evaluate_retrieval(
     """Measure search by words, by meaning and by both on any folder in BEIR layout. Embeds its corpus once."""
     import time
 
-    from assistant.app import load_embedder
+    from assistant.app import embedder
     from assistant.evaluation import retrieval
 
     started = time.perf_counter()
     data = retrieval.load(beir, split, queries, qrels)
     chosen = settings()
-    model = load_embedder(chosen)
+    model = embedder(chosen)
     with progress() as update:
         metrics = retrieval.measure(
             data, model, chosen.home / "benchmarks", lambda done, total: update("Embedding the corpus", done, total)
