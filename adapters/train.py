@@ -9,26 +9,30 @@ import time
 import warnings
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
-from peft import LoraConfig, get_peft_model, get_peft_model_state_dict, set_peft_model_state_dict
+from peft import get_peft_model, get_peft_model_state_dict, set_peft_model_state_dict
 from peft.helpers import disable_input_dtype_casting
 from peft.tuners.lora import LoraLayer
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from adapters import checkpoint
+from adapters import adversarial, card, checkpoint, methods
 from adapters import examples as data
 from adapters.base import Base
 from adapters.chat import Message
+from adapters.curves import CURVES, draw
+from adapters.methods import Method
 from adapters.passport import PASSPORT, Passport, write
-from adapters.store import WEIGHTS, digest_of
+from adapters.store import WEIGHTS, Adapter, digest_of
 
 Progress = Callable[[str, int, int], None]  # what, steps done, steps in all
+Schedule = Literal["cosine", "linear", "constant"]
 LINEAR = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 CHECKPOINT = ".checkpoint"
 
@@ -41,6 +45,7 @@ class TrainError(Exception):
 class Recipe:
     """How to train. The defaults fit 20 minutes on two cores for about 1,500 examples of 500 tokens."""
 
+    method: Method = "lora"
     rank: int = 8
     alpha: int = 16
     dropout: float = 0.05
@@ -50,7 +55,11 @@ class Recipe:
     batch: int = 4
     accumulate: int = 2  # batches per step of the optimizer
     learning_rate: float = 5e-4
+    schedule: Schedule = "cosine"  # after the warm-up, down to nothing; constant stays
     warmup: float = 0.05  # share of the training
+    weight_decay: float = 0.0
+    label_smoothing: float = 0.0  # share of the target spread over the whole vocabulary
+    adversarial: float = 0.0  # norm of FGM's push on the embeddings of an example; 0 trains without it
     clip: float = 1.0  # norm of the gradient
     longest: int = 1024  # tokens; longer examples are dropped and counted
     validation: float = 0.1  # share of the examples
@@ -69,31 +78,42 @@ class _State:
     best: float = math.inf
     stale: int = 0
     done: bool = False
+    training: list[tuple[float, float]] = field(default_factory=list)  # step, loss
+    validation: list[tuple[float, float]] = field(default_factory=list)
 
 
-class _Dropout(nn.Module):
-    """Dropout with one mask for all tokens of an example: a mask per token takes 40 % of a step on a CPU."""
+@dataclass(frozen=True, slots=True)
+class _Origin:
+    """What a training began with."""
 
-    def __init__(self, share: float) -> None:
-        super().__init__()
-        self.share = share
-
-    def forward(self, x: Tensor) -> Tensor:
-        if not self.training or self.share == 0:
-            return x
-        keep = torch.empty(x.shape[0], 1, x.shape[-1], dtype=x.dtype, device=x.device).bernoulli_(1 - self.share)
-        return x * (keep / (1 - self.share))
+    data: str  # digest of the chats
+    dropped: int  # chats that could not be used
+    start: str | None  # digest of the adapter that it began with
 
 
 def train(
-    base: Base, chats: Sequence[Sequence[Message]], out: Path, recipe: Recipe, progress: Progress = lambda *_: None
+    base: Base,
+    chats: Sequence[Sequence[Message]],
+    out: Path,
+    recipe: Recipe,
+    progress: Progress = lambda *_: None,
+    start: Adapter | None = None,
 ) -> Passport:
     """Train on the last assistant message of each chat and write the adapter into ``out``.
 
     A run that was killed goes on from its last evaluation when called again with the same data and recipe.
     ``base`` must be one that no engine serves; its own weights come back untouched.
 
+    Args:
+        base: what the adapter changes.
+        chats: what to learn.
+        out: folder of the adapter.
+        recipe: how to train.
+        progress: told each step.
+        start: another adapter to begin with, of the same method, rank, layers and targets.
+
     Raises:
+        AdapterError: ``start`` has other tensors than the recipe makes.
         TrainError: ``out`` is finished already, too few usable examples, or ``base`` carries adapters.
     """
     if (out / PASSPORT).exists():
@@ -110,7 +130,11 @@ def train(
     torch.manual_seed(recipe.seed)
     model = _with_lora(base, recipe)
     try:
-        return _Run(base, model, chats, usable, out, recipe, progress).whole()
+        if start is not None:
+            methods.begin_with(model, start)
+        origin = _Origin(data.digest(chats), len(chats) - len(usable), start.digest if start else None)
+        examples = data.split(usable, recipe.validation, recipe.seed)
+        return _Run(base, model, origin, examples, out, recipe, progress).whole()
     finally:
         model.unload()
         base.model.train(False)
@@ -119,19 +143,13 @@ def train(
 def _with_lora(base: Base, recipe: Recipe) -> Any:
     depth = int(base.model.config.num_hidden_layers)
     upper = None if recipe.layers is None else list(range(depth - recipe.layers, depth))
-    config = LoraConfig(
-        r=recipe.rank,
-        lora_alpha=recipe.alpha,
-        target_modules=list(recipe.targets),
-        layers_to_transform=upper,
-        task_type="CAUSAL_LM",
-    )
+    config = methods.config(recipe.method, recipe.rank, recipe.alpha, recipe.targets, upper)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="`is_gradient_checkpointing`")  # peft 0.21 on transformers 5.23
         model = get_peft_model(base.model, config)
     for module in model.modules():
         if isinstance(module, LoraLayer):
-            module.lora_dropout["default"] = _Dropout(recipe.dropout)
+            module.lora_dropout["default"] = methods.Dropout(recipe.dropout)
     return model
 
 
@@ -142,8 +160,8 @@ class _Run:
         self,
         base: Base,
         model: Any,
-        chats: Sequence[Sequence[Message]],
-        usable: list[data.Example],
+        origin: _Origin,
+        examples: tuple[list[data.Example], list[data.Example]],
         out: Path,
         recipe: Recipe,
         progress: Progress,
@@ -151,10 +169,12 @@ class _Run:
         from torch.utils.tensorboard import SummaryWriter  # late: an extra that only training needs
 
         self.base, self.model, self.out, self.recipe, self.progress = base, model, out, recipe, progress
-        self.data, self.dropped = data.digest(chats), len(chats) - len(usable)
-        self.train, self.held_out = data.split(usable, recipe.validation, recipe.seed)
+        self.origin = origin
+        self.train, self.held_out = examples
+        self.embedding: nn.Module = base.model.get_input_embeddings()
         self.weights = [weight for weight in model.parameters() if weight.requires_grad]
-        self.optimizer = torch.optim.AdamW(self.weights, lr=recipe.learning_rate, weight_decay=0.0)
+        decay = recipe.weight_decay
+        self.optimizer = torch.optim.AdamW(self.weights, lr=recipe.learning_rate, weight_decay=decay)
         self.steps = recipe.epochs * math.ceil(math.ceil(len(self.train) / recipe.batch) / recipe.accumulate)
         self.state, self.best = _State(), self._lora()
         self.log = SummaryWriter(str(out / "tensorboard"))
@@ -190,16 +210,27 @@ class _Run:
         tokens = sum(len(batch.targets) for batch in group)
         total = 0.0
         for batch in group:
-            loss = nn.functional.cross_entropy(self._logits(batch), batch.targets, reduction="sum") / tokens
-            torch.autograd.backward(loss)
-            total += float(loss.detach())
+            loss = partial(self._loss, batch, tokens)
+            if self.recipe.adversarial:
+                total += adversarial.learn_twice(self.embedding, self.recipe.adversarial, loss)
+            else:
+                plain = loss()
+                torch.autograd.backward(plain)
+                total += float(plain.detach())
         nn.utils.clip_grad_norm_(self.weights, self.recipe.clip)
         self.optimizer.step()
         self.optimizer.zero_grad()
         self.state.step += 1
+        self.state.training.append((self.state.step, total))
         self.log.add_scalar("train/loss", total, self.state.step)
         self.log.add_scalar("train/learning_rate", self.optimizer.param_groups[0]["lr"], self.state.step)
         self.progress(f"training, loss {total:.3f}", self.state.step, self.steps)
+
+    def _loss(self, batch: data.Batch, tokens: int) -> Tensor:
+        smoothing = self.recipe.label_smoothing
+        return nn.functional.cross_entropy(
+            self._logits(batch), batch.targets, reduction="sum", label_smoothing=smoothing
+        ).div(tokens)
 
     def _logits(self, batch: data.Batch) -> Tensor:
         """fp32 [answer tokens, vocabulary]: the vocabulary's product is made for the answer's tokens only."""
@@ -214,10 +245,11 @@ class _Run:
         return nullcontext() if kind == torch.float32 else torch.autocast(self.base.model.device.type, dtype=kind)
 
     def _schedule(self, began: float) -> float:
-        """Linear warm-up, then a cosine that ends with the steps or with the time, whichever is nearer."""
-        done = max(self.state.step / self.steps, self._spent(began))
+        """Linear warm-up, then the schedule, which ends with the steps or with the time, whichever is nearer."""
+        done = min(1.0, max(self.state.step / self.steps, self._spent(began)))
         warm = min(1.0, (self.state.step + 1) / max(1.0, self.recipe.warmup * self.steps))
-        return warm * 0.5 * (1 + math.cos(math.pi * min(1.0, done)))
+        falls = {"cosine": 0.5 * (1 + math.cos(math.pi * done)), "linear": 1 - done, "constant": 1.0}
+        return warm * falls[self.recipe.schedule]
 
     def _spent(self, began: float) -> float:
         return (time.monotonic() - began) / (60 * self.recipe.max_minutes)
@@ -245,6 +277,7 @@ class _Run:
         else:
             state.stale += 1
         state.seconds = time.monotonic() - began
+        state.validation.append((state.step, loss))
         over = state.epoch >= self.recipe.epochs or self._spent(began) >= 1.0
         state.done = over or state.stale >= self.recipe.patience
         for name, value in found.items():
@@ -257,7 +290,12 @@ class _Run:
         set_peft_model_state_dict(self.model, dict(tensors))
 
     def _identity(self) -> dict[str, Any]:
-        return {"base": self.base.digest, "data": self.data, "recipe": asdict(self.recipe)}
+        return {
+            "base": self.base.digest,
+            "data": self.origin.data,
+            "recipe": asdict(self.recipe),
+            "start": self.origin.start,
+        }
 
     def _save_checkpoint(self) -> None:
         moments = {
@@ -292,9 +330,9 @@ class _Run:
             weights=digest_of(self.out),
             base=self.base.digest,
             template=self.base.template_digest,
-            data=self.data,
-            counts={"train": len(self.train), "validation": len(self.held_out), "dropped": self.dropped},
-            recipe={**asdict(self.recipe), "targets": list(self.recipe.targets)},
+            data=self.origin.data,
+            counts={"train": len(self.train), "validation": len(self.held_out), "dropped": self.origin.dropped},
+            recipe={**asdict(self.recipe), "targets": list(self.recipe.targets), "start": self.origin.start},
             seed=self.recipe.seed,
             rank=self.recipe.rank,
             targets=self.recipe.targets,
@@ -302,32 +340,9 @@ class _Run:
             after=after,
             created=datetime.now(UTC).isoformat(timespec="seconds"),
         )
-        (self.out / "README.md").write_text(_card(self.out.name, self.base, passport), encoding="utf-8")
+        draw(self.out / CURVES, self.state.training, self.state.validation)
+        (self.out / "README.md").write_text(card.write(self.out.name, self.base, passport), encoding="utf-8")
         (self.out / CHECKPOINT).unlink(missing_ok=True)
         # written last: a folder without a passport is a training that did not finish
         write(self.out, passport)
         return passport
-
-
-def _card(name: str, base: Base, passport: Passport) -> str:
-    counts = ", ".join(f"{number} {use}" for use, number in passport.counts.items())
-    rows = "\n".join(f"| {key} | {passport.before[key]:.3f} | {passport.after[key]:.3f} |" for key in passport.after)
-    return f"""---
-base_model: {base.folder.name}
-library_name: peft
-tags: [lora]
----
-# {name}
-
-LoRA adapter, rank {passport.rank}, on {", ".join(passport.targets)}. It fits one base model only,
-sha256 `{passport.base}`; `{PASSPORT}` holds all digests and the recipe.
-
-Examples: {counts}; sha256 `{passport.data}`. Seed {passport.seed}. Trained {passport.created}.
-
-| on held-out examples | before | after |
-|---|---|---|
-{rows}
-
-It answers from passages put before it, and is no source of knowledge by itself. Speak it only behind the checks of the
-assistant that it was trained for.
-"""

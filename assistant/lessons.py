@@ -12,6 +12,7 @@ import numpy as np
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 
+from adapters import store
 from adapters.chat import Message
 from adapters.passport import Passport
 from adapters.train import Recipe, train
@@ -115,20 +116,27 @@ def _lists(pack: Pack, embed: EmbedTexts) -> Iterator[tuple[ranking.Matrix, list
 
 
 def train_adapter(
-    app: App, domain: str, to: Path, recipe: Recipe, progress: Callable[[str, int, int], None] = lambda *_: None
+    app: App,
+    domain: str,
+    to: Path,
+    recipe: Recipe,
+    progress: Callable[[str, int, int], None] = lambda *_: None,
+    start: Path | None = None,
 ) -> Passport:
     """Train the adapter of ``domain`` on its lessons; goes on where a killed run stopped.
 
     Raises:
         DomainError: no such pack, or it has no lessons.
         TrainError: the data or the target folder cannot be used.
+        AdapterError: the adapter in the folder ``start``, to begin with, does not fit.
     """
     pack = next((pack for pack in app.packs.live() if pack.domain.name == domain), None)
     if pack is None or not pack.domain.lessons:
         known = ", ".join(pack.domain.name for pack in app.packs.live() if pack.domain.lessons)
         raise DomainError(f"there is no pack {domain!r} with a training.jsonl; there are {known}")
     chats = conversations(pack, app.parts().embedder.embed, recipe.seed)
-    return train(app.engine.base, chats, to, recipe, progress)
+    base = app.engine.base
+    return train(base, chats, to, recipe, progress, store.verify(start, base) if start else None)
 
 
 def train_evidence(packs: Sequence[Pack], embed: EmbedTexts, to: Path) -> dict[str, Any]:
