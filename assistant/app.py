@@ -10,6 +10,7 @@ import adapters
 from adapters import base, store
 from adapters.chat import Sampling
 from adapters.engine import Limits, TorchEngine
+from adapters.passport import public_key
 from adapters.shelf import Shelf
 from adapters.store import Adapter
 from assistant import models, reader
@@ -68,6 +69,11 @@ def build(settings: Settings, say: Say = lambda _: None, progress: Loading | Non
     loaded = base.load(source, dtype=settings.dtype, device=settings.device, threads=settings.threads)
     engine = TorchEngine(loaded, limits=Limits(slots=settings.concurrency))
     cache = VectorCache(embedder, settings.home / "cache")
+    key = public_key(settings.adapter_key) if settings.adapter_key else None
+
+    def verify(folder: Path) -> Adapter:
+        return store.verify(folder, engine.base, key)
+
     shelf = Shelf(settings.home / "adapters", (SHIPPED_ADAPTERS,))
     current: list[Parts] = []  # one element, swapped whole
 
@@ -78,7 +84,7 @@ def build(settings: Settings, say: Say = lambda _: None, progress: Loading | Non
     def adapter(name: str) -> Adapter | None:
         if not settings.adapters:
             return None
-        found = replace(store.verify(shelf.current(name), engine.base), name=name)
+        found = replace(verify(shelf.current(name)), name=name)
         engine.load(found)
         return found
 
@@ -92,6 +98,6 @@ def build(settings: Settings, say: Say = lambda _: None, progress: Loading | Non
         chats=Chats(state, lambda: current[0], settings.concurrency),
         reviews=Reviews(state),
         engine=engine,
-        life=Life(shelf, packs, engine, lambda: current[0]),
+        life=Life(shelf, packs, engine, lambda: current[0], verify),
         parts=lambda: current[0],
     )

@@ -9,7 +9,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from threading import Lock, Thread
 
-from adapters import store
 from adapters.engine import TorchEngine
 from adapters.passport import Passport
 from adapters.shelf import Entry, Held, Shelf
@@ -56,7 +55,16 @@ class Card:
 class Life:
     """What the command line and the Adapters tab work on. Changes reach running servers within seconds."""
 
-    def __init__(self, shelf: Shelf, packs: Packs, engine: TorchEngine, parts: Callable[[], Parts]) -> None:
+    def __init__(
+        self,
+        shelf: Shelf,
+        packs: Packs,
+        engine: TorchEngine,
+        parts: Callable[[], Parts],
+        verify: Callable[[Path], Adapter],
+    ) -> None:
+        """``verify`` checks an adapter's passport against this server's base and, where one is set, its key."""
+        self._verify = verify
         self.shelf, self._packs, self._engine, self._parts = shelf, packs, engine, parts
         self._reports = Reports(shelf.home / "reports")
         self._seen = shelf.revision()
@@ -72,8 +80,8 @@ class Life:
         return [entry for entry in self.shelf.entries() if entry.name == name]
 
     def verified(self, held: Held) -> Adapter:
-        """The adapter with its passport checked against this server's base."""
-        return replace(store.verify(held.folder, self._engine.base), name=held.name)
+        """The adapter with its passport checked."""
+        return replace(self._verify(held.folder), name=held.name)
 
     def report(self, held: Held) -> Report | None:
         """Its exam, if it sat one on the pack as it is now."""
@@ -87,7 +95,7 @@ class Life:
         Raises:
             AdapterError: it is not what its passport says, or not for this base.
         """
-        store.verify(folder, self._engine.base)
+        self._verify(folder)
         return self.shelf.add(name, folder, by, note)
 
     def cards(self) -> list[Card]:
