@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from adapters.shelf import Shelf
 from adapters.store import Adapter
 from assistant import models, reader
 from assistant.chats import Chats
+from assistant.knowledge import Knowledge
 from assistant.life import Life
 from assistant.packs import Loading, Pack, Packs
 from assistant.reviews import Reviews
@@ -39,6 +41,7 @@ class App:
     packs: Packs
     chats: Chats
     reviews: Reviews
+    knowledge: Knowledge
     engine: TorchEngine
     life: Life
     parts: Callable[[], Parts]
@@ -63,7 +66,7 @@ def build(settings: Settings, say: Say = lambda _: None, progress: Loading | Non
     say("Opening the state")
     state = Store(settings.database_url)
     say("Loading the embedding model")
-    embedder = SentenceEmbedder(settings.embedder or str(settings.models_dir / models.EMBEDDER.name))
+    embedder = _embedder(settings)
     say("Loading the chat model")
     source = settings.chat_model or settings.models_dir / models.CHAT.name
     loaded = base.load(source, dtype=settings.dtype, device=settings.device, threads=settings.threads)
@@ -97,7 +100,37 @@ def build(settings: Settings, say: Say = lambda _: None, progress: Loading | Non
         packs=packs,
         chats=Chats(state, lambda: current[0], settings.concurrency),
         reviews=Reviews(state),
+        knowledge=Knowledge(packs),
         engine=engine,
         life=Life(shelf, packs, engine, lambda: current[0], verify),
         parts=lambda: current[0],
     )
+
+
+@contextmanager
+def knowledge(
+    settings: Settings, say: Say = lambda _: None, progress: Loading | None = None, *, migrate: bool = False
+) -> Iterator[tuple[Knowledge, Packs]]:
+    """The packs and their documents without the model that speaks: quick to open, beside a server too.
+
+    Args:
+        settings: what the operator chose.
+        say: told what is happening, for a person who waits.
+        progress: told how far indexing is.
+        migrate: index again what another embedder indexed.
+    """
+    say("Loading the embedding model")
+    embedder = _embedder(settings)
+    state = Store(settings.database_url)
+    try:
+        say("Opening the indexes")
+        packs = Packs(
+            state, settings.home, embedder, lambda _: None, settings.domains, progress=progress, migrate=migrate
+        )
+        yield Knowledge(packs), packs
+    finally:
+        state.close()
+
+
+def _embedder(settings: Settings) -> SentenceEmbedder:
+    return SentenceEmbedder(settings.embedder or str(settings.models_dir / models.EMBEDDER.name))

@@ -23,8 +23,8 @@ app = typer.Typer(
     "Settings come from environment variables (`ASSISTANT_HOME`, `ASSISTANT_PORT`, …) or `assistant.toml`.\n\n"
     "Exit codes: 0 done, 1 failed, 2 wrong usage or bad input, 3 asked and not answered.",
 )
-for group in (talk.app, index.app):
-    app.registered_commands += group.registered_commands
+app.registered_commands += talk.app.registered_commands
+app.add_typer(index.app, name="index")
 app.add_typer(models.app, name="models")
 app.add_typer(domains.app, name="domains")
 app.add_typer(adapters.app, name="adapters")
@@ -50,6 +50,7 @@ def main() -> None:
 
 def _quiet() -> None:
     """Keep libraries from talking into our output; what matters reaches the user as an error of ours."""
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # a thread that spins takes the core another one waits for
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")

@@ -18,12 +18,15 @@ from sqlalchemy import select
 
 import domains
 from adapters.store import Adapter, AdapterError
+from assistant.knowledge import other_embedder
 from assistant.store import PackRow, Store
 from assistant.study import Learned, learn
 from assistant.vectors import VectorCache
 from domains.pack import MANIFEST, Domain, DomainError, digest_of, load
 from retrieval.embedder import Embedder, RetrievalError
-from retrieval.index import FaissIndex, build
+from retrieval.generation import build, retire
+from retrieval.index import FaissIndex
+from retrieval.library import Library
 from retrieval.passage import Document, Passage, passages
 
 SHIPPED = Path(domains.__file__).parent
@@ -92,6 +95,7 @@ class Packs:
         extra: tuple[Path, ...] = (),
         changed: Callable[[Mapping[str, Pack]], None] = lambda _: None,
         progress: Loading | None = None,
+        migrate: bool = False,
     ) -> None:
         """Find and load every pack.
 
@@ -103,7 +107,10 @@ class Packs:
             extra: folders from the settings.
             changed: told the new enabled packs after every change, before they serve; what it raises undoes it.
             progress: told how far indexing is.
+            migrate: index again what another embedder indexed; else such a pack is refused.
         """
+        self._migrate = migrate
+        self._libraries: dict[str, Library] = {}
         self._store, self._home, self._embedder = store, home, embedder
         self._adapter, self._extra, self._changed, self._progress = adapter, extra, changed, progress
         self._lock = RLock()
@@ -117,11 +124,13 @@ class Packs:
         self._swap(packs)
 
     def watch(self, seconds: float = 3.0) -> None:
-        """Follow, in the background, what other processes change: ``assistant domains add`` beside a server."""
+        """Follow, in the background, what other processes change: ``assistant index add`` beside a server."""
         Thread(target=self._follow, args=(seconds,), name="packs", daemon=True).start()
 
     def sync(self) -> None:
         """Take up what another process added, removed, enabled or disabled."""
+        for pack in self.live():
+            pack.index.sync()
         with self._lock:
             rows = self._rows()
             if rows == self._seen:
@@ -290,10 +299,21 @@ class Packs:
             if self._progress:
                 self._progress(domain.name, done, total)
 
-        folder = build(self._home / "indexes" / domain.name, corpus(domain), self._embedder, report)
+        indexes = self._home / "indexes" / domain.name
+        made_by = other_embedder(indexes, self._embedder.fingerprint)
+        if made_by and not self._migrate:
+            raise RetrievalError(
+                f"the index of {domain.name!r} was made with embedder {made_by[:16]}, and "
+                f"{self._embedder.fingerprint[:16]} is loaded; run 'assistant index rebuild' with this embedder while "
+                "the old one serves, or set ASSISTANT_EMBEDDER back"
+            )
+        library = self._library(domain.name)
+        folder = build(indexes, corpus(domain), self._embedder, report)
         data = self._home / "data" / domain.name
         data.mkdir(parents=True, exist_ok=True)
-        index = FaissIndex(folder, self._embedder)
+        index = FaissIndex(folder, self._embedder, library)
+        index.sync(report)
+        retire(indexes, folder, library.numbers())
         return Pack(
             domain=domain,
             index=index,
@@ -303,6 +323,11 @@ class Packs:
             data=data,
             learned=learn(domain, index, VectorCache(self._embedder, self._home / "cache")),
         )
+
+    def _library(self, name: str) -> Library:
+        if name not in self._libraries:
+            self._libraries[name] = Library(self._home / "knowledge" / f"{name}.sqlite")
+        return self._libraries[name]
 
     def _trusts(self, root: Path, name: str | None) -> bool:
         if root.parent == SHIPPED:

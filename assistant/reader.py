@@ -14,6 +14,7 @@ from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax, softmax
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import StratifiedKFold, cross_val_predict
+from threadpoolctl import threadpool_limits
 
 from domains.manifest import Sentiment
 from domains.pack import Domain
@@ -25,6 +26,7 @@ OUT_OF_SCOPE = Path(__file__).parent / "out_of_scope.txt"
 SEED = 0
 _FOLDS = 4
 
+_SUBJECT = re.compile(r"\b(?:my|our)\b", re.IGNORECASE)
 _FOLLOW_UP = re.compile(
     r"^(?:and|but|so|also|what about|how about|what if|why|why not|really|ok|okay|then|or)\b|"
     r"\b(?:it|its|they|them|their|those|these|that one|this one|he|she|the same|there)\b",
@@ -115,20 +117,24 @@ class Reader:
 
 def train(domains: Sequence[Domain], embed: EmbedTexts) -> Reader:
     """Fit every head from the packs' examples, lessons and headings. Takes about a second for three packs."""
-    texts, labels = zip(*_routed(domains), strict=True)
-    examples = [example for domain in domains for example in domain.examples]
-    moods = [example.sentiment for example in examples] or ["neutral"]
-    mood_vectors = embed([example.text for example in examples] or ["hello"])
-    return Reader(
-        router=fit(embed(texts), labels),
-        intents={domain.name: _intents(domain, embed) for domain in domains if domain.examples},
-        sentiment=fit(mood_vectors, moods),
-    )
+    with threadpool_limits(1):  # the products are small: on a busy machine more threads only wait for each other
+        texts, labels = zip(*_routed(domains), strict=True)
+        examples = [example for domain in domains for example in domain.examples]
+        moods = [example.sentiment for example in examples] or ["neutral"]
+        mood_vectors = embed([example.text for example in examples] or ["hello"])
+        return Reader(
+            router=fit(embed(texts), labels),
+            intents={domain.name: _intents(domain, embed) for domain in domains if domain.examples},
+            sentiment=fit(mood_vectors, moods),
+        )
 
 
 def follows_up(question: str) -> bool:
     """Whether a question leans on the one before it: "and for children?"."""
-    return len(question.split()) <= 9 and bool(_FOLLOW_UP.search(question))
+    said = _FOLLOW_UP.search(question)
+    if not said or len(question.split()) > 9:
+        return False
+    return not _SUBJECT.search(question[: said.start()])  # "my father says he …" brings what it speaks of
 
 
 def _intents(domain: Domain, embed: EmbedTexts) -> Head:

@@ -18,15 +18,18 @@ from rich.table import Table
 from assistant.settings import Settings, SettingsError
 
 if TYPE_CHECKING:
+    from assistant.intake import Skipped
+    from assistant.knowledge import Check
     from assistant.models import Installed, Model
     from assistant.packs import Pack, Problem
     from assistant.record import Turn
     from assistant.turn import Parts
     from assistant.users import Role, Users
     from domains.pack import Domain
+    from retrieval.library import Entry, Receipt
 
 _OURS = ("adapters", "assistant", "domains", "retrieval", "ui")
-_INPUT = ("SettingsError", "DomainError", "UserError", "ChatError", "DataError")
+_INPUT = ("SettingsError", "DomainError", "UserError", "ChatError", "DataError", "KnowledgeError")
 _COLOUR = {"answered": "green", "unknown": "yellow", "clarify": "cyan", "refused": "red", "escalated": "bold red"}
 
 
@@ -159,6 +162,42 @@ def indexes(console: Console, live: Sequence[Pack], problems: Sequence[Problem])
     console.print(table)
     for problem in problems:
         console.print(f"[red]refused:[/] {escape(problem.reason)}", soft_wrap=True)
+
+
+def added(console: Console, rows: Sequence[tuple[str, str, int, tuple[str, ...]]], skipped: Sequence[Skipped]) -> None:
+    """What went in, and what did not."""
+    table = _table(f"{len(rows)} documents", "file", "result", "passages", "to know")
+    for file, change, passages, notes in rows:
+        table.add_row(escape(file), change, str(passages), escape("; ".join(notes)))
+    console.print(table)
+    for one in skipped:
+        console.print(f"[yellow]skipped:[/] {escape(one.file)}: {escape(one.reason)}", soft_wrap=True)
+
+
+def documents(console: Console, domain: str, entries: Sequence[Entry]) -> None:
+    """The documents beside a pack's articles."""
+    table = _table(f"Documents of {domain}", "id", "title", "source", "date", "group", "passages")
+    for one in entries:
+        table.add_row(*map(escape, (one.id, one.title, one.source, one.date, one.access)), str(one.passages))
+    console.print(table if entries else f"{domain} has no documents beside its pack's articles.")
+
+
+def receipt(console: Console, written: Receipt) -> None:
+    """What was deleted."""
+    text = (
+        f"{written.document} was deleted: {len(written.removed)} passages, at {written.time}\ndigest {written.digest}"
+    )
+    console.print(
+        Panel(escape(f"{text}\n\n'assistant index verify' checks it at any time."), title=f"Receipt {written.number}")
+    )
+
+
+def checks(console: Console, found: Sequence[Check]) -> None:
+    """What was checked, and what is wrong."""
+    for check in found:
+        console.print(f"{'[red]wrong[/]' if check.faults else '[green]ok[/]'} {escape(check.what)}", soft_wrap=True)
+        for fault in check.faults:
+            console.print(f"  {escape(fault)}", soft_wrap=True)
 
 
 def pack(console: Console, domain: Domain) -> None:

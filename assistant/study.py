@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 from sklearn.linear_model import LogisticRegression
+from threadpoolctl import threadpool_limits
 
 from assistant import evidence
 from assistant.evidence import EvidenceHead, Row
@@ -57,7 +58,8 @@ def learn(domain: Domain, index: FaissIndex, embed: EmbedTexts) -> Learned:
     path = index.folder / f"learned-{_key(domain)}.safetensors"
     learned = _read(path)
     if learned is None:
-        learned = _learn(domain, index, embed)
+        with threadpool_limits(1):  # as in assistant.reader
+            learned = _learn(domain, index, embed)
         _write(path, learned)
     return learned
 

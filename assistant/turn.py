@@ -73,9 +73,9 @@ def take_turn(parts: Parts, question: Question) -> Iterator[Event]:
     clock = Clock()
     text = normalise(question.text)
     context = in_context(text, question.history)
-    vector = parts.embedder.embed([context])[0]
+    vector, alone = _vectors(parts, context, text)
     reading = read(parts, question, context, vector)
-    danger = safety.emergency(text, _concerned(parts, reading, vector))
+    danger = safety.emergency(text, _concerned(parts, reading, alone))  # whatever the talk was about before
     clock.mark("read")
     yield Understood(reading)
     pack = parts.packs.get(reading.domain or "")
@@ -98,6 +98,12 @@ def in_context(text: str, history: Sequence[Exchange]) -> str:
     if history and follows_up(text):
         return f"{history[-1].question} {text}"
     return text
+
+
+def _vectors(parts: Parts, context: str, text: str) -> tuple[Vectors, Vectors]:
+    """Embeddings of the question in its context, and of it alone; one where they are the same."""
+    rows = parts.embedder.embed([context] if context == text else [context, text])
+    return rows[0], rows[-1]
 
 
 def read(parts: Parts, question: Question, context: str, vector: Vectors) -> Reading:

@@ -27,6 +27,12 @@ _NUMBER_WORDS = {
 _NEGATION = re.compile(
     r"\b(?:no|not|never|none|neither|nor|without|cannot|nobody|nothing|\w+n't|unable|excluded?|except)\b", re.IGNORECASE
 )
+_LIMIT = re.compile(
+    r"\b(?:least|most|more|less|fewer|over|under|above|below|up|maximum|minimum|within|before|after|per)\b"
+)
+_CONDITION = re.compile(r"\b(?:if|unless|only|except|until|when|while|before|after)\b")
+_OBLIGATION = re.compile(r"\b(?:must|should|may|might|can|could|always|every|all)\b")
+_MODAL = {"might": "may", "can": "may", "could": "may"}
 _STOP = frozenset(
     (
         "a about after all also am an and any are as at be because been before being but by can could did do "
@@ -53,10 +59,15 @@ def stem(word: str) -> str:
     return str(_stemmer.stemWord(word))
 
 
-def content(text: str) -> set[str]:
-    """Stems of the words that carry meaning; numbers and number words are left to ``quantities``."""
+def terms(text: str) -> list[str]:
+    """Stems of the words that carry meaning, in order; numbers and number words are left to ``quantities``."""
     words = (match[0].removesuffix("'s") for match in _TOKEN.finditer(normalise(text).lower()))
-    return {stem(word) for word in words if word not in _STOP and word not in _NUMBER_WORDS and len(word) > 1}
+    return [stem(word) for word in words if word not in _STOP and word not in _NUMBER_WORDS and len(word) > 1]
+
+
+def content(text: str) -> set[str]:
+    """The set of ``terms``."""
+    return set(terms(text))
 
 
 def quantities(text: str) -> set[str]:
@@ -65,6 +76,24 @@ def quantities(text: str) -> set[str]:
     digits = {_canonical(match[0]) for match in _QUANTITY.finditer(plain)}
     spelt = {_NUMBER_WORDS[word] for word in _TOKEN.findall(plain.lower()) if word in _NUMBER_WORDS}
     return digits | spelt
+
+
+def bounds(text: str) -> set[tuple[str, str]]:
+    """Quantities that a word before them makes a limit: ``{("least", "20")}`` for "at least 20 minutes"."""
+    plain = normalise(text).lower()
+    figures = [(match.start(), _canonical(match[0])) for match in _QUANTITY.finditer(plain)]
+    figures += [(m.start(), _NUMBER_WORDS[m[0]]) for m in _TOKEN.finditer(plain) if m[0] in _NUMBER_WORDS]
+    return {(word, figure) for at, figure in figures for word in _LIMIT.findall(" ".join(plain[:at].split()[-3:]))}
+
+
+def conditions(text: str) -> set[str]:
+    """Words on which all depends: ``if``, ``unless``, ``only`` …"""
+    return set(_CONDITION.findall(normalise(text).lower()))
+
+
+def obligations(text: str) -> set[str]:
+    """How strongly something is asked or allowed: ``must``, ``should``, ``may`` (and "can")."""
+    return {_MODAL.get(word, word) for word in _OBLIGATION.findall(normalise(text).lower())}
 
 
 def negated(text: str) -> bool:

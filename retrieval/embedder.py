@@ -6,11 +6,13 @@ import hashlib
 import threading
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
-from sentence_transformers import SentenceTransformer
+
+if TYPE_CHECKING:
+    from sentence_transformers import SentenceTransformer
 
 Vectors = NDArray[np.float32]
 
@@ -42,6 +44,8 @@ class SentenceEmbedder:
         Raises:
             RetrievalError: nothing loadable is there.
         """
+        from sentence_transformers import SentenceTransformer  # seconds to import, and most commands embed nothing
+
         try:
             self._model = SentenceTransformer(model, device=device)
         except (OSError, ValueError) as error:

@@ -1,204 +1,121 @@
-"""One generation of an index on disk: vectors in FAISS, text and words in SQLite. Never a pickle.
+"""Search over one generation: by meaning (FAISS), by sentence and by word, fused by rank.
 
-A generation is built in a folder aside and renamed when whole; manifest.json is written last.
+The file is the truth; memory holds a copy of the vectors that follows it, whoever changes it.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
-import re
-import shutil
 import sqlite3
-import tempfile
-import time
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass
+import threading
+import weakref
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from zipfile import BadZipFile
 
 import faiss
 import numpy as np
 from numpy.typing import NDArray
 
 from retrieval.embedder import Embedder, RetrievalError, Vectors
+from retrieval.generation import TABLES, Generation, Progress, embedded, hold, read_manifest, retire
+from retrieval.library import Library
 from retrieval.passage import Hit, Passage, sentences
+from retrieval.tables import EVERYBODY, Rows, Scope, Tables, matrix, terms
 
-Progress = Callable[[int, int], None]  # passages embedded so far, passages in all
-
-FORMAT = 1  # raise it when the layout or the embedded text changes
 CANDIDATES = 50  # taken from each ranking before they are fused
 RANK_CONSTANT = 5  # of reciprocal-rank fusion (Cormack et al., SIGIR 2009, use 60); 2 to 10 did best on the packs
-BATCH = 64
-
-_SCHEMA = """
-CREATE TABLE passages(row INTEGER PRIMARY KEY, id TEXT UNIQUE NOT NULL, document TEXT NOT NULL, title TEXT NOT NULL,
-    section TEXT NOT NULL, text TEXT NOT NULL, source TEXT NOT NULL, date TEXT NOT NULL, licence TEXT NOT NULL,
-    sha256 TEXT NOT NULL);
-CREATE VIRTUAL TABLE words USING fts5(title, section, text, tokenize = "porter unicode61 remove_diacritics 2");
-"""
-_COLUMNS = "id, document, title, section, text, source, date, licence, sha256"
-_WORD = re.compile(r"\w+")
-_STOP = frozenset(
-    (
-        "a about am an and any are as at be been but by can could did do does for from get had has have he "
-        "her his how i if in into is it its me my of on or our she should so than that the their them then "
-        "there they this to was we were what when where which who why will with would you your"
-    ).split()
-)
+SENTENCES_RANKED = 400_000  # above it sentences mark the hits, and no longer rank; 1.5 KB of memory each
 
 
 @dataclass(frozen=True, slots=True)
-class Generation:
-    """manifest.json of a generation."""
+class Memory:
+    """The vectors of all passages, by position; never changed, only replaced."""
 
-    format: int
-    corpus: str  # SHA-256 over ids, texts and sources of all passages, in order
-    embedder: str  # fingerprint
-    passages: int
-    sentences: int
-    dimensions: int
+    rows: Rows  # [n], ascending
+    access: NDArray[np.str_]  # [n]
+    dates: NDArray[np.str_]  # [n]
+    restricted: bool  # some passage belongs to a group
+    vectors: faiss.Index
+    first: NDArray[np.int64]  # [n + 1], where each passage's sentences begin
+    sentences: Vectors  # [m, d]; [0, d] when there are too many to rank
 
     @property
-    def name(self) -> str:
-        """The folder's name: the same content gives the same name."""
-        return hashlib.sha256(f"{self.format}{self.corpus}{self.embedder}".encode()).hexdigest()[:16]
+    def ranked(self) -> bool:
+        """Whether sentences rank passages."""
+        return len(self.sentences) == int(self.first[-1])
 
+    def allowed(self, scope: Scope) -> NDArray[np.bool_] | None:
+        """Which positions a scope may see, or None for all."""
+        if not scope.since and not self.restricted:
+            return None
+        mask = np.isin(self.access, ["", *scope.groups]) & (self.dates >= scope.since)
+        return None if mask.all() else mask
 
-def corpus_digest(corpus: Iterable[Passage]) -> str:
-    """SHA-256 over ids, texts, and where the texts are from, in order."""
-    total = hashlib.sha256()
-    for p in corpus:
-        total.update("\0".join([p.id, p.heading, p.sha256, p.source, p.date, p.licence, ""]).encode())
-    return total.hexdigest()
-
-
-def build(parent: Path, corpus: Sequence[Passage], embedder: Embedder, progress: Progress | None = None) -> Path:
-    """Build the generation of ``corpus`` under ``parent`` unless it is there already; returns its folder.
-
-    Raises:
-        RetrievalError: nothing to index, an id twice, or the disk is full. Nothing half-written stays.
-    """
-    if not corpus:
-        raise RetrievalError("there is no passage to index")
-    wanted = Generation(FORMAT, corpus_digest(corpus), embedder.fingerprint, len(corpus), 0, 0).name
-    if (parent / wanted / "manifest.json").exists():
-        return parent / wanted
-    try:
-        parent.mkdir(parents=True, exist_ok=True)
-        _sweep(parent)
-        with tempfile.TemporaryDirectory(prefix=".building-", dir=parent, ignore_cleanup_errors=True) as aside:
-            _write(Path(aside), corpus, embedder, progress)
-            return _publish(Path(aside), parent / wanted)
-    except sqlite3.IntegrityError as error:
-        raise RetrievalError(f"two passages share an id: {error}") from error
-    except (OSError, sqlite3.OperationalError, RuntimeError) as error:  # FAISS reports a failed write as RuntimeError
-        raise RetrievalError(f"the index could not be written to {parent}: {error}; nothing was changed") from error
-
-
-def _sweep(parent: Path) -> None:
-    """Remove what builds that were killed left behind more than a day ago."""
-    for left in parent.glob(".building-*"):
-        if time.time() - left.stat().st_mtime > 86_400:
-            shutil.rmtree(left, ignore_errors=True)
-
-
-def _publish(aside: Path, final: Path) -> Path:
-    if final.exists() and not (final / "manifest.json").exists():
-        shutil.rmtree(final, ignore_errors=True)  # not whole, and it would stand in the way for good
-    try:
-        aside.rename(final)
-    except OSError:
-        if not (final / "manifest.json").exists():  # else another process was quicker, with the same content
-            raise
-    return final
-
-
-def _write(folder: Path, corpus: Sequence[Passage], embedder: Embedder, progress: Progress | None) -> None:
-    first, texts = _sentence_table(corpus)
-    whole = _embed(
-        embedder, [f"{p.heading}\n{p.text}" for p in corpus], lambda n: progress and progress(n, len(corpus))
-    )
-    parts = _embed(embedder, texts, None)
-    index = faiss.IndexFlatIP(whole.shape[1])
-    index.add(whole)
-    faiss.write_index(index, str(folder / "vectors.faiss"))
-    np.savez(folder / "sentences.npz", first=first, vectors=parts.astype(np.float16))
-    _write_text(folder / "passages.sqlite", corpus)
-    manifest = Generation(
-        FORMAT, corpus_digest(corpus), embedder.fingerprint, len(corpus), len(texts), int(whole.shape[1])
-    )
-    with (folder / "manifest.json").open("w") as file:  # last: a folder without it is a build that did not finish
-        json.dump(asdict(manifest), file, indent=2)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def _sentence_table(corpus: Sequence[Passage]) -> tuple[NDArray[np.int32], list[str]]:
-    """Where each passage's sentences start in the list of all ([n + 1], the last is their number), and that list."""
-    first, texts = [0], []
-    for passage in corpus:
-        texts += [f"{passage.title}: {passage.text[start:end]}" for start, end in sentences(passage.text)]
-        first.append(len(texts))
-    return np.asarray(first, dtype=np.int32), texts
-
-
-def _embed(embedder: Embedder, texts: Sequence[str], report: Callable[[int], object] | None) -> Vectors:
-    blocks = []
-    for start in range(0, len(texts), BATCH):
-        blocks.append(embedder.embed(texts[start : start + BATCH]))
-        if report:
-            report(min(start + BATCH, len(texts)))
-    return np.concatenate(blocks)
-
-
-def _write_text(path: Path, corpus: Sequence[Passage]) -> None:
-    with sqlite3.connect(path) as db:
-        db.executescript(_SCHEMA)
-        for row, p in enumerate(corpus):
-            values = (row, p.id, p.document, p.title, p.section, p.text, p.source, p.date, p.licence, p.sha256)
-            db.execute(f"INSERT INTO passages(row, {_COLUMNS}) VALUES (?,?,?,?,?,?,?,?,?,?)", values)
-            db.execute(
-                "INSERT INTO words(rowid, title, section, text) VALUES (?,?,?,?)", (row, p.title, p.section, p.text)
-            )
-    db.close()
+    def place(self, row: int) -> int | None:
+        """Where a row stands; None when it is not in memory."""
+        at = int(np.searchsorted(self.rows, row))
+        return at if at < len(self.rows) and self.rows[at] == row else None
 
 
 class FaissIndex:
-    """An opened generation. Read-only, and safe for many threads."""
+    """An opened generation, with the documents of ``library`` beside the pack's articles. Safe for many threads."""
 
-    def __init__(self, folder: Path, embedder: Embedder) -> None:
-        """Open ``folder``.
+    def __init__(self, folder: Path, embedder: Embedder, library: Library | None = None) -> None:
+        """Open ``folder``; ``sync`` then takes up what the library holds.
 
         Raises:
             RetrievalError: the folder is not whole, or another embedder made it.
         """
         self.folder = folder
-        self.generation = _open_manifest(folder, embedder)
+        self._embedder, self.library = embedder, library
+        self._manifest = _fitting(folder, embedder)
+        self._lock = threading.RLock()
         try:
-            self._vectors = faiss.read_index(str(folder / "vectors.faiss"))
-            with np.load(folder / "sentences.npz", allow_pickle=False) as arrays:
-                self._first = arrays["first"]
-                self._sentences = arrays["vectors"].astype(np.float32)
-            self._db = sqlite3.connect(
-                f"file:{folder / 'passages.sqlite'}?mode=ro&immutable=1", uri=True, check_same_thread=False
-            )
-            self._db.execute("SELECT 1 FROM passages, words LIMIT 1").fetchone()  # SQLite reads no file before it must
-        except (OSError, EOFError, RuntimeError, ValueError, KeyError, BadZipFile, sqlite3.Error) as error:
+            weakref.finalize(self, os.close, hold(folder))
+            self._tables = Tables(folder / TABLES)
+            self._seen = self._tables.changes
+            self._memory = self._grown(_empty(self._manifest.dimensions), ())
+        except (OSError, ValueError, sqlite3.Error) as error:
             raise RetrievalError(f"{folder} cannot be opened ({error}); delete it and run 'assistant index'") from error
+
+    @property
+    def generation(self) -> Generation:
+        """What is indexed now."""
+        memory = self._following()
+        revision = max(0, self._tables.revision)
+        sentences = int(memory.first[-1])
+        return replace(self._manifest, revision=revision, passages=len(memory.rows), sentences=sentences)
 
     @property
     def sentences(self) -> Vectors:
         """Embeddings of all sentences, passage by passage: [m, d]."""
-        vectors: Vectors = self._sentences
-        return vectors
+        return self._following().sentences
 
     def first_sentences(self) -> dict[str, int]:
         """The row in ``sentences`` at which each passage's own begin, by passage id."""
-        return {passage.id: int(row) for passage, row in zip(self.passages(), self._first, strict=False)}
+        return {passage.id: int(row) for passage, row in zip(self.passages(), self._following().first, strict=False)}
 
-    def search(self, text: str, vector: Vectors, k: int = 5, tuned: Vectors | None = None) -> list[Hit]:
+    def sync(self, progress: Progress | None = None) -> None:
+        """Take up what the library added, changed and deleted; embeds only what is new.
+
+        Killed at any point, the next call goes on where this one was.
+
+        Raises:
+            RetrievalError: the disk is full, or the embedder failed. What was indexed still is.
+        """
+        if self.library is None or self.library.revision == self._tables.revision:
+            return
+        with self._lock:
+            try:
+                self._take_up(self.library, progress)
+                retire(self.folder.parent, self.folder, self.library.numbers())
+            except (OSError, sqlite3.Error, RuntimeError) as error:
+                raise RetrievalError(f"{self.folder} could not be brought up to date: {error}") from error
+
+    def search(
+        self, text: str, vector: Vectors, k: int = 5, tuned: Vectors | None = None, scope: Scope = EVERYBODY
+    ) -> list[Hit]:
         """The ``k`` best passages for a question, best first.
 
         Args:
@@ -206,81 +123,173 @@ class FaissIndex:
             vector: the question's embedding, [d], unit length.
             k: how many.
             tuned: the embedding after ``retrieval.tuning``; it then ranks as well, and picks the sentences.
+            scope: what the asker may see; without it, what everybody may.
         """
-        by_meaning, cosine = self._dense(vector)
-        by_sentence, similarity = self._by_sentence(vector if tuned is None else tuned)
-        by_words, bm25 = self._lexical(text)
-        rankings = [by_meaning, by_sentence, by_words]
+        memory = self._following()
+        mask = memory.allowed(scope)
+        dense = self._dense(memory, vector, mask)
+        by_sentence, similarity = self._by_sentence(memory, vector if tuned is None else tuned, mask)
+        bm25 = self._lexical(memory, text, None if mask is None else scope)
+        rankings: list[Sequence[int]] = [list(dense), by_sentence, list(bm25)]
         if tuned is not None:
-            rankings.append(self._dense(tuned)[0])
+            rankings.append(list(self._dense(memory, tuned, mask)))
         fused = _fuse(rankings)
         best = sorted(fused, key=lambda row: (-fused[row], row))[:k]
-        found = self._passages(best)
+        found = self._alive(best)
         hits = []
-        for row in best:
-            near = cosine[row] if row in cosine else self._cosine(row, vector)
-            own = self._closest(row, similarity)
+        for row in (row for row in best if row in found):
+            near = dense[row] if row in dense else self._cosine(memory, row, vector)
+            own = self._closest(memory, row, similarity, vector if tuned is None else tuned)
             span = sentences(found[row].text)[own.index(max(own))]
             hits.append(Hit(found[row], fused[row], near, bm25.get(row, 0.0), max(own), span, own))
         return hits
 
     def passages(self) -> list[Passage]:
         """Every passage, in order."""
-        return [Passage(*row) for row in self._db.execute(f"SELECT {_COLUMNS} FROM passages ORDER BY row")]
+        return [passage for _, passage in self._tables.passages().values()]
+
+    def pieces(self) -> set[int]:
+        """The numbers that the library gave to the documents' passages."""
+        return set(self._tables.pieces())
 
     def document_frequency(self, word: str) -> int:
         """In how many passages a word stands, after stemming."""
-        row = self._db.execute("SELECT count(*) FROM words WHERE words MATCH ?", (f'"{word}"',)).fetchone()
-        return int(row[0])
+        return self._tables.document_frequency(word)
+
+    def faults(self) -> list[str]:
+        """What is wrong with the index, and with its agreement with the library; nothing when all is well."""
+        faults = self._tables.faults()
+        held, rows = set(map(int, self._following().rows)), set(map(int, self._tables.rows()))
+        faults += [f"row {row} is in memory and not on disk, or the other way round" for row in sorted(held ^ rows)]
+        there = self.library.numbers() if self.library else set()
+        here = self.pieces()
+        faults += [f"passage {piece} was deleted and is still indexed" for piece in sorted(here - there)]
+        return faults + [f"passage {piece} is not indexed yet" for piece in sorted(there - here)]
 
     def close(self) -> None:
         """Let go of the files."""
-        self._db.close()
+        self._tables.close()
 
-    def _dense(self, vector: Vectors) -> tuple[list[int], dict[int, float]]:
-        scores, rows = self._vectors.search(vector[None, :], min(CANDIDATES, self.generation.passages))
-        ranked = [int(row) for row in rows[0]]
-        return ranked, dict(zip(ranked, map(float, scores[0]), strict=True))
+    def _take_up(self, library: Library, progress: Progress | None) -> None:
+        tables, revision = self._tables, library.revision
+        wanted, have = library.numbers(), tables.pieces()
+        gone = {piece: have[piece] for piece in have.keys() - wanted}
+        replaced = {entry.id for entry in library.entries()}
+        tables.remove([row for row, document in gone.values() if document not in replaced])
+        for block in embedded(library.pieces(sorted(wanted - have.keys())), self._embedder, tables.known, progress):
+            tables.add(block)
+        tables.remove([row for row, document in gone.values() if document in replaced])  # once the new text is there
+        if tables.pieces().keys() == wanted:  # else the library changed meanwhile: the next call goes on
+            tables.sweep(revision)
 
-    def _cosine(self, row: int, vector: Vectors) -> float:
-        return float(self._vectors.reconstruct(row) @ vector)
+    def _following(self) -> Memory:
+        """The memory, brought up to what is on disk."""
+        changes = self._tables.changes
+        if changes == self._seen:
+            return self._memory
+        with self._lock:
+            rows = self._tables.rows()
+            gone = np.flatnonzero(~np.isin(self._memory.rows, rows))
+            self._memory = self._grown(self._memory, [int(position) for position in gone])
+            self._seen = changes
+            return self._memory
 
-    def _by_sentence(self, vector: Vectors) -> tuple[list[int], Vectors]:
-        similarity = self._sentences @ vector
-        closest = np.maximum.reduceat(similarity, self._first[:-1])
-        return [int(row) for row in np.argsort(-closest, kind="stable")[:CANDIDATES]], similarity
+    def _grown(self, old: Memory, gone: Sequence[int]) -> Memory:
+        """``old`` without the positions ``gone``, and with what is on disk beyond its last row."""
+        width = self._manifest.dimensions
+        new = list(self._tables.kept(int(old.rows[-1]) if len(old.rows) else 0))
+        vectors = faiss.clone_index(old.vectors)
+        if gone:
+            vectors.remove_ids(faiss.IDSelectorBatch(np.asarray(gone, dtype=np.int64)))
+        if new:
+            vectors.add(np.frombuffer(b"".join(one.vector for one in new), np.float32).reshape(len(new), width))
+        stay = np.ones(len(old.rows), dtype=bool)
+        stay[list(gone)] = False
+        counts = np.array([*np.diff(old.first)[stay], *(len(one.sentences) // (2 * width) for one in new)], np.int64)
+        first = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
+        access = np.array([*old.access[stay], *(one.access for one in new)], np.str_)
+        return Memory(
+            rows=np.array([*old.rows[stay], *(one.row for one in new)], np.int64),
+            access=access,
+            dates=np.array([*old.dates[stay], *(one.date for one in new)], np.str_),
+            restricted=bool((access != "").any()),
+            vectors=vectors,
+            first=first,
+            sentences=self._sentences_of(old, stay, [one.sentences for one in new], int(first[-1])),
+        )
 
-    def _closest(self, row: int, similarity: Vectors) -> tuple[float, ...]:
-        return tuple(round(float(one), 4) for one in similarity[self._first[row] : self._first[row + 1]])
+    def _sentences_of(self, old: Memory, stay: NDArray[np.bool_], new: Sequence[bytes], total: int) -> Vectors:
+        width = self._manifest.dimensions
+        if total > SENTENCES_RANKED or not old.ranked:
+            return np.zeros((0, width), np.float32)
+        kept = old.sentences[np.repeat(stay, np.diff(old.first))]
+        return np.concatenate([kept, matrix(b"".join(new), width)])
 
-    def _lexical(self, text: str) -> tuple[list[int], dict[int, float]]:
-        terms = sorted({word for word in _WORD.findall(text.lower()) if word not in _STOP})
-        if not terms:
-            return [], {}
-        query = " OR ".join(f'"{term}"' for term in terms)
-        rows = self._db.execute(
-            "SELECT rowid, -bm25(words, 2.0, 2.0, 1.0) FROM words WHERE words MATCH ? ORDER BY 2 DESC, 1 LIMIT ?",
-            (query, CANDIDATES),
-        ).fetchall()
-        return [int(row) for row, _ in rows], {int(row): float(score) for row, score in rows}
+    def _dense(self, memory: Memory, vector: Vectors, mask: NDArray[np.bool_] | None) -> dict[int, float]:
+        """Cosine of the nearest passages, best first, by row."""
+        count = len(memory.rows) if mask is None else int(mask.sum())
+        if not count:
+            return {}
+        choice = None if mask is None else _only(mask)
+        scores, found = memory.vectors.search(vector[None, :], min(CANDIDATES, count), params=choice)
+        return {int(memory.rows[at]): float(score) for at, score in zip(found[0], scores[0], strict=True) if at >= 0}
 
-    def _passages(self, rows: Sequence[int]) -> dict[int, Passage]:
-        marks = ",".join("?" * len(rows))
-        found = self._db.execute(f"SELECT row, {_COLUMNS} FROM passages WHERE row IN ({marks})", list(rows))
-        return {int(row): Passage(*rest) for row, *rest in found}
+    def _lexical(self, memory: Memory, text: str, scope: Scope | None) -> dict[int, float]:
+        """BM25 of the passages that share words with the question, best first, by row."""
+        found = self._tables.lexical(terms(text), CANDIDATES, scope)
+        return {row: score for row, score in found.items() if memory.place(row) is not None}
+
+    def _cosine(self, memory: Memory, row: int, vector: Vectors) -> float:
+        return float(memory.vectors.reconstruct(int(np.searchsorted(memory.rows, row))) @ vector)
+
+    def _by_sentence(
+        self, memory: Memory, vector: Vectors, mask: NDArray[np.bool_] | None
+    ) -> tuple[list[int], Vectors | None]:
+        if not memory.ranked or not len(memory.rows):
+            return [], None
+        similarity = memory.sentences @ vector
+        closest = np.maximum.reduceat(similarity, memory.first[:-1])
+        if mask is not None:
+            closest = np.where(mask, closest, -np.inf)
+        best = np.argsort(-closest, kind="stable")[: min(CANDIDATES, len(closest) if mask is None else int(mask.sum()))]
+        return [int(memory.rows[at]) for at in best], similarity
+
+    def _closest(self, memory: Memory, row: int, similarity: Vectors | None, vector: Vectors) -> tuple[float, ...]:
+        if similarity is None:
+            own = self._tables.sentences(row, self._manifest.dimensions) @ vector
+        else:
+            at = int(np.searchsorted(memory.rows, row))
+            own = similarity[memory.first[at] : memory.first[at + 1]]
+        return tuple(round(float(one), 4) for one in own)
+
+    def _alive(self, rows: Sequence[int]) -> dict[int, Passage]:
+        """The passages in these rows, without those that the library has deleted since the index followed it."""
+        found = self._tables.passages(rows)
+        pieces = [piece for piece, _ in found.values() if piece is not None]
+        alive: set[int] = set()
+        if pieces and self.library:
+            alive = {piece for piece, _ in self.library.pieces(pieces)}
+        return {row: passage for row, (piece, passage) in found.items() if piece is None or piece in alive}
 
 
-def _open_manifest(folder: Path, embedder: Embedder) -> Generation:
-    try:
-        manifest = Generation(**json.loads((folder / "manifest.json").read_text()))
-    except (OSError, ValueError, TypeError) as error:
-        raise RetrievalError(f"{folder} is not a whole index generation ({error}); run 'assistant index'") from error
+def _fitting(folder: Path, embedder: Embedder) -> Generation:
+    manifest = read_manifest(folder)
     if manifest.embedder != embedder.fingerprint:
         raise RetrievalError(
             f"{folder} was built with embedder {manifest.embedder[:16]}, and {embedder.fingerprint[:16]} is loaded; "
-            "run 'assistant index' to build it again, or set ASSISTANT_EMBEDDER back"
+            "run 'assistant index rebuild' to build it again, or set ASSISTANT_EMBEDDER back"
         )
     return manifest
+
+
+def _only(mask: NDArray[np.bool_]) -> faiss.SearchParameters:
+    bits = faiss.IDSelectorBitmap(np.packbits(mask, bitorder="little"))  # type: ignore[call-arg,arg-type]  # the stubs
+    return faiss.SearchParameters(sel=bits)  # type: ignore[call-arg]  # show the C++ signatures
+
+
+def _empty(width: int) -> Memory:
+    none, nobody = np.zeros((0, width), np.float32), np.array([], np.str_)
+    return Memory(np.zeros(0, np.int64), nobody, nobody, False, faiss.IndexFlatIP(width), np.zeros(1, np.int64), none)
 
 
 def _fuse(rankings: Iterable[Sequence[int]]) -> dict[int, float]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import json
 import os
@@ -100,9 +99,9 @@ def asked(page: Page, text: str) -> None:
 @pytest.mark.parametrize(
     ("question", "domain", "said", "cited"),
     [
-        ("How long is the standard warranty on products?", "Customer service", "2 years", "warranty"),
-        ("How much of my money in a US bank is insured by the FDIC?", "Finance", "250,000", "FDIC"),
-        ("How long should I cool a burn under running water?", "Health", "20 minutes", "water"),
+        ("How long is the standard warranty on products?", "Larkfield customer service", "2 years", "warranty"),
+        ("How much of my money in a US bank is insured by the FDIC?", "Consumer money", "250,000", "FDIC"),
+        ("How long should I cool a burn under running water?", "Health information", "20 minutes", "water"),
     ],
 )
 def test_a_question_is_routed_answered_and_its_citation_opens(
@@ -195,11 +194,7 @@ def test_many_users_are_served_at_once(product: App) -> None:
 
 
 def test_the_server_says_that_it_is_ready(site: str) -> None:
-    async def states() -> list[int]:
-        async with httpx.AsyncClient(base_url=site) as client:
-            return [(await client.get(path)).status_code for path in ("healthz", "readyz")]
-
-    assert asyncio.run(states()) == [200, 200]
+    assert [httpx.get(f"{site}{path}", timeout=30).status_code for path in ("healthz", "readyz")] == [200, 200]
 
 
 def test_a_first_start_prints_a_password_and_ctrl_c_ends_it_cleanly(

@@ -1,19 +1,121 @@
-"""``assistant index``: build and show indexes."""
+"""``assistant index``: what is indexed; documents added, listed, deleted and checked beside the packs' articles."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
 import typer
+from rich.markup import escape
 
 from assistant import show
-from assistant.commands.console import FAILED, opened, out
+from assistant.commands.console import FAILED, err, opened, out, progress, settings
 
-app = typer.Typer()
+if TYPE_CHECKING:
+    from assistant.intake import Skipped
+    from assistant.knowledge import Knowledge
+    from assistant.packs import Packs
+
+app = typer.Typer(help="What is indexed, and the documents beside the packs' articles.")
+Where = Annotated[str, typer.Option("--domain", "-d", help="Whose documents.")]
 
 
-@app.command()
-def index() -> None:
-    """Build the index of every pack that needs one, and show what is indexed."""
+@app.callback(invoke_without_command=True)
+def index(context: typer.Context) -> None:
+    """Without a command: build the index of every pack that needs one, and show what is indexed."""
+    if context.invoked_subcommand:
+        return
     with opened() as product:
         show.indexes(out, product.packs.live(), product.packs.problems())
         if product.packs.problems():
             raise typer.Exit(FAILED)
+
+
+@app.command("add")
+def index_add(
+    paths: Annotated[list[Path], typer.Argument(help="Files, folders or archives.")],
+    domain: Where,
+    source: Annotated[str, typer.Option(help="What citations name as the source; else the file's name.")] = "",
+    licence: Annotated[str, typer.Option(help="Under which the texts may be used.")] = "",
+    date: Annotated[str, typer.Option(help="Of the texts, YYYY-MM-DD; else what the file says.")] = "",
+    group: Annotated[str, typer.Option(help="Only this group may read them; else everybody.")] = "",
+) -> None:
+    """Add documents. A running server answers from them within seconds; a file of the same name is a new version."""
+    from assistant.intake import About, Skipped, drafts
+
+    about = About(source=source, licence=licence, date=date, access=group)
+    added: list[tuple[str, str, int, tuple[str, ...]]] = []
+    skipped: list[Skipped] = []
+    with _knowledge() as (knowledge, _), progress() as update:
+        knowledge.entries(domain)  # an unknown domain is told before anything is read
+        for number, path in enumerate(paths):
+            update("Reading files", number, len(paths))
+            for one in drafts(path, about):
+                if isinstance(one, Skipped):
+                    skipped.append(one)
+                else:
+                    added.append((one.file, knowledge.put(domain, one), len(one.passages), one.notes))
+            update("Reading files", number + 1, len(paths))
+        knowledge.sync(domain, lambda done, total: update(f"Indexing {domain}", done, total))
+    show.added(out, added, skipped)
+    if skipped:
+        raise typer.Exit(FAILED)
+
+
+@app.command("list")
+def index_list(
+    domain: Annotated[str | None, typer.Option("--domain", "-d", help="Only this domain's.")] = None,
+) -> None:
+    """Show the documents that were added."""
+    with _knowledge() as (knowledge, _):
+        for name in [domain] if domain else knowledge.domains():
+            show.documents(out, name, knowledge.entries(name))
+
+
+@app.command("remove")
+def index_remove(
+    document: Annotated[str, typer.Argument(help="Its id, as 'index list' shows it.")], domain: Where
+) -> None:
+    """Delete a document with its passages, vectors and words, and print the receipt."""
+    with _knowledge() as (knowledge, _):
+        show.receipt(out, knowledge.remove(domain, document))
+
+
+@app.command("verify")
+def index_verify() -> None:
+    """Check every index against its documents, every text against its digest, and every receipt."""
+    with _knowledge() as (knowledge, packs):
+        checks = [check for name in knowledge.domains() for check in knowledge.verify(name)]
+        show.checks(out, checks)
+        if packs.problems() or any(check.faults for check in checks):
+            raise typer.Exit(FAILED)
+
+
+@app.command("rebuild")
+def index_rebuild() -> None:
+    """Index everything with the embedder of the settings, while a server goes on with the old one. Then restart it."""
+    with _knowledge(migrate=True) as (_, packs):
+        show.indexes(out, packs.live(), packs.problems())
+        if packs.problems():
+            raise typer.Exit(FAILED)
+
+
+@contextmanager
+def _knowledge(*, migrate: bool = False) -> Iterator[tuple[Knowledge, Packs]]:
+    from assistant.app import knowledge
+
+    with ExitStack() as stack:
+        with err.status("Starting") as status, progress() as update:
+            both = stack.enter_context(
+                knowledge(
+                    settings(),
+                    status.update,
+                    lambda name, n, all_: update(f"Indexing {name}", n, all_),
+                    migrate=migrate,
+                )
+            )
+        for problem in both[1].problems():
+            err.print(f"[yellow]Refused:[/] {escape(problem.reason)}", soft_wrap=True)
+        yield both

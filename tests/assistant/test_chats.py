@@ -22,7 +22,8 @@ from assistant.users import User
 from domains.api import Reply, Request
 from domains.pack import Hooks, load
 from retrieval.embedder import SentenceEmbedder
-from retrieval.index import FaissIndex, build
+from retrieval.generation import build
+from retrieval.index import FaissIndex
 
 TinyPack = Callable[..., Path]
 BOOK = "How long may I keep a borrowed book?"

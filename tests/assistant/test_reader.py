@@ -151,6 +151,8 @@ def test_a_pack_without_examples_routes_by_its_articles_and_knows_no_intent(
         ("How long may I keep a borrowed book?", False),
         ("What does a lost book cost?", False),
         ("Android phone", False),
+        ("My father's face is drooping and he cannot speak", False),
+        ("Can I give it to my son?", True),
         ("I lost the book that my brother gave me and it cost me a lot", False),
         ("", False),
     ],

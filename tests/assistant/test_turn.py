@@ -18,7 +18,8 @@ from assistant.turn import OUT_OF_SCOPE, Parts, Question, in_context, take_turn
 from domains.api import Exchange, Finding, Reply, Request
 from domains.pack import Hooks, load
 from retrieval.embedder import SentenceEmbedder
-from retrieval.index import FaissIndex, build
+from retrieval.generation import build
+from retrieval.index import FaissIndex
 
 TinyPack = Callable[..., Path]
 BOOK = "How long may I keep a borrowed book?"

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from retrieval.embedder import SentenceEmbedder
-from retrieval.index import FaissIndex, build
+from retrieval.generation import build
+from retrieval.index import FaissIndex
 from retrieval.langchain import PassageRetriever
 from retrieval.passage import Document, passages
 

@@ -73,7 +73,7 @@ def test_each_heading_starts_a_passage_that_knows_its_section() -> None:
     assert [(one.section, one.text) for one in found] == [
         ("", "Lead text."),
         ("First", "One."),
-        ("Second part", "Two."),
+        ("First > Second part", "Two."),
         ("Last", "Three."),
     ]
     assert [one.heading for one in found[:2]] == ["Title", "Title > First"]

@@ -1,0 +1,335 @@
+"""Documents beside a pack's articles: added, changed, deleted, and gone for good, whenever the power goes."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from retrieval.embedder import RetrievalError, Vectors
+from retrieval.generation import build
+from retrieval.index import FaissIndex
+from retrieval.library import Library
+from retrieval.passage import Document, Hit, Passage, passages
+from retrieval.tables import Scope
+from tests.retrieval.test_index import CORPUS, BagOfWords
+
+ROOT = Path(__file__).parents[2]
+KILLS = int(os.environ.get("KILLS", "12"))  # `make bench` asks for 220
+SECRET = "zirconium marmalade"
+
+
+class Counting(BagOfWords):
+    """Counts what it embeds."""
+
+    def __init__(self) -> None:
+        self.texts: list[str] = []
+
+    def embed(self, texts: Sequence[str]) -> Vectors:
+        self.texts += texts
+        return super().embed(texts)
+
+
+class Shelf:
+    """A library and its index under one folder, opened as the product opens them."""
+
+    def __init__(self, home: Path) -> None:
+        self.home, self.embedder = home, Counting()
+        self.library = Library(home / "documents.sqlite")
+        self.index = FaissIndex(build(home / "indexes", CORPUS, self.embedder), self.embedder, self.library)
+        self.index.sync()
+
+    def put(self, name: str, text: str, access: str = "", date: str = "2026-02-01") -> str:
+        change = self.library.put(f"{name}.md", document(name, text, access, date))
+        self.index.sync()
+        return change
+
+    def remove(self, name: str) -> None:
+        self.library.remove(f"files/{name}")
+        self.index.sync()
+
+    def search(self, text: str, *groups: str, since: str = "") -> list[Hit]:
+        return self.index.search(text, BagOfWords().embed([text])[0], 5, scope=Scope(frozenset(groups), since))
+
+    def documents(self) -> set[str]:
+        return {passage.document for passage in self.index.passages()}
+
+
+def document(name: str, text: str, access: str = "", date: str = "2026-02-01") -> list[Passage]:
+    return list(passages(Document(f"files/{name}", name.title(), text, name, date, "CC0-1.0", access)))
+
+
+@pytest.fixture
+def shelf(tmp_path: Path) -> Shelf:
+    return Shelf(tmp_path)
+
+
+def test_a_document_answers_at_once_beside_the_articles_and_after_a_restart(shelf: Shelf) -> None:
+    assert shelf.put("parking", "## Bicycles\nBicycles are parked behind the greenhouse.") == "added"
+    for one in (shelf, Shelf(shelf.home)):
+        best = one.search("Where do I park my bicycles?")[0].passage
+        assert (best.id, best.source, best.licence) == ("files/parking#bicycles", "parking", "CC0-1.0")
+        assert one.search("How much is the late fee for a book?")[0].passage.id == "fees#late-fee"
+        assert one.index.faults() == []
+
+
+def test_only_what_changed_is_embedded_again(shelf: Shelf) -> None:
+    text = "## One\nBicycles are parked behind the greenhouse.\n## Two\nCars are parked on the roof."
+    shelf.put("parking", text)
+    shelf.embedder.texts.clear()
+    assert shelf.put("parking", text) == "unchanged"
+    assert shelf.put("parking", text.replace("roof", "street")) == "updated"
+    assert shelf.embedder.texts == [
+        "Parking > Two\nCars are parked on the street.",
+        "Parking: Cars are parked on the street.",
+    ]
+    assert [one.text for one in shelf.index.passages() if one.document == "files/parking"] == [
+        "Bicycles are parked behind the greenhouse.",
+        "Cars are parked on the street.",
+    ]
+
+
+def test_a_changed_source_reaches_the_citations_without_embedding(shelf: Shelf) -> None:
+    shelf.put("parking", "Bicycles are parked behind the greenhouse.")
+    shelf.embedder.texts.clear()
+    shelf.library.put("parking.md", [replace(one, source="Manual") for one in document("parking", "Bicycles are parked behind the greenhouse.")])  # fmt: skip
+    shelf.index.sync()
+    assert shelf.search("bicycles")[0].passage.source == "Manual"
+    assert shelf.embedder.texts == []
+
+
+def test_a_changed_pack_takes_over_what_was_embedded(shelf: Shelf) -> None:
+    shelf.put("parking", "Bicycles are parked behind the greenhouse.")
+    embedder = Counting()
+    more = [*CORPUS, *passages(Document("new", "New", "A new article.", "s"))]
+    index = FaissIndex(build(shelf.home / "indexes", more, embedder), embedder, shelf.library)
+    index.sync()
+    assert embedder.texts == ["New\nA new article.", "New: A new article.", "Parking\nBicycles are parked behind the greenhouse.", "Parking: Bicycles are parked behind the greenhouse."]  # fmt: skip
+    assert len(index.passages()) == len(CORPUS) + 2
+
+
+def test_a_deleted_document_is_gone_from_every_list_and_from_the_bytes_on_disk(shelf: Shelf) -> None:
+    shelf.put("keep", "## Soap\nSoap is sold at the desk.")
+    shelf.put("secret", f"## Recipe\nThe {SECRET} is boiled for 7 hours. " + "It is stirred with a wooden spoon. " * 40)
+    assert shelf.search(SECRET)[0].passage.document == "files/secret"
+    vector = BagOfWords().embed([f"Secret > Recipe\n{shelf.search(SECRET)[0].passage.text}"])[0].tobytes()
+    assert bytes_on_disk(shelf.home, vector) and bytes_on_disk(shelf.home, b"marmalade")
+    receipt = shelf.library.remove("files/secret")
+    assert "files/secret" not in {hit.passage.document for hit in shelf.search(SECRET)}  # even before the index follows
+    shelf.index.sync()
+    assert shelf.index.document_frequency("zirconium") == 0
+    assert shelf.documents() == {"loans", "fees", "rooms", "files/keep"}
+    assert shelf.index.faults() == []
+    assert [bytes_on_disk(shelf.home, trace) for trace in (vector, SECRET.encode(), b"marmalad", b"zirconium")] == [
+        []
+    ] * 4
+    assert (receipt.document, len(receipt.removed), receipt.whole) == ("files/secret", 2, True)
+    assert shelf.library.receipts() == [receipt]
+
+
+def bytes_on_disk(home: Path, trace: bytes, *besides: Path) -> list[str]:
+    files = [path for path in home.rglob("*") if path.is_file() and path not in besides]
+    return [path.name for path in files if trace in path.read_bytes()]
+
+
+def test_an_updated_text_is_gone_from_the_bytes_on_disk(shelf: Shelf) -> None:
+    shelf.put("recipe", f"The {SECRET} is boiled.")
+    shelf.put("recipe", "The soup is boiled.")
+    assert bytes_on_disk(shelf.home, b"zirconium") == []
+
+
+def test_receipts_are_chained_and_a_changed_one_shows(shelf: Shelf) -> None:
+    for name in ("one", "two"):
+        shelf.put(name, f"Text {name}.")
+        shelf.remove(name)
+    first, second = shelf.library.receipts()
+    assert second.previous == first.digest and first.previous == ""
+    assert first.whole and not replace(first, document="files/other").whole
+
+
+def test_what_is_not_there_cannot_be_deleted(shelf: Shelf) -> None:
+    with pytest.raises(RetrievalError, match="^there is no document 'files/none'; 'assistant index list' shows"):
+        shelf.library.remove("files/none")
+    assert shelf.library.receipts() == [] and shelf.library.revision == 0
+
+
+def test_a_document_without_text_is_refused(shelf: Shelf) -> None:
+    with pytest.raises(RetrievalError, match=r"^empty.md: there is no text in it$"):
+        shelf.library.put("empty.md", document("empty", "## Only a heading"))
+
+
+def test_another_process_changes_and_this_one_follows(shelf: Shelf) -> None:
+    other = Shelf(shelf.home)
+    other.put("parking", "Bicycles are parked behind the greenhouse.")
+    assert shelf.search("bicycles behind the greenhouse")[0].passage.document == "files/parking"
+    other.remove("parking")
+    assert "files/parking" not in {hit.passage.document for hit in shelf.search("bicycles behind the greenhouse")}
+
+
+@pytest.mark.parametrize(
+    ("groups", "since", "found"),
+    [
+        ((), "", {"open"}),
+        (("board",), "", {"open", "board"}),
+        (("board", "staff"), "", {"open", "board", "staff"}),
+        (("unknown",), "", {"open"}),
+        (("board", "staff"), "2026-02-02", {"staff"}),
+    ],
+)
+def test_a_search_sees_its_groups_and_dates_only(
+    shelf: Shelf, groups: tuple[str, ...], since: str, found: set[str]
+) -> None:
+    shelf.put("open", "The salary table is on paper.")
+    shelf.put("board", "The salary table of the board.", access="board")
+    shelf.put("staff", "The salary table of the staff.", access="staff", date="2026-02-03")
+    hits = shelf.search("salary table", *groups, since=since)
+    assert {hit.passage.title.lower() for hit in hits} & {"open", "board", "staff"} == found
+
+
+def test_chinese_text_is_found_by_its_words(shelf: Shelf) -> None:
+    shelf.put("returns", "## 退货政策\n您可以在三十天内退货。运费由买家承担。")
+    assert shelf.search("退货")[0].passage.document == "files/returns"
+    assert shelf.search("退货")[0].bm25 > 0
+    assert shelf.index.document_frequency("退货") == 1
+    shelf.remove("returns")
+    assert shelf.index.document_frequency("退货") == 0
+
+
+def test_a_failing_embedder_loses_nothing_and_the_next_sync_goes_on(
+    shelf: Shelf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_: object) -> Vectors:
+        raise RuntimeError("not enough memory")
+
+    shelf.library.put("parking.md", document("parking", "Bicycles are parked behind the greenhouse."))
+    monkeypatch.setattr(shelf.embedder, "embed", fail)
+    with pytest.raises(RetrievalError, match="could not be brought up to date: not enough memory$"):
+        shelf.index.sync()
+    assert shelf.search("late fee")[0].passage.id == "fees#late-fee"
+    assert shelf.index.faults() == ["passage 1 is not indexed yet"]
+    monkeypatch.undo()
+    shelf.index.sync()
+    assert shelf.index.faults() == []
+
+
+def test_memory_follows_any_order_of_changes(shelf: Shelf) -> None:
+    chance = random.Random(0)  # noqa: S311
+    there: set[str] = set()
+    for _ in range(60):
+        name = f"d{chance.randrange(8)}"
+        if name in there and chance.random() < 0.5:
+            shelf.remove(name)
+            there.discard(name)
+        else:
+            shelf.put(name, f"## A\nText {chance.randrange(3)} of {name}.\n## B\nMore of {name}.")
+            there.add(name)
+        memory = shelf.index._following()
+        fresh = FaissIndex(shelf.index.folder, BagOfWords(), shelf.library)._following()
+        assert np.array_equal(memory.rows, fresh.rows) and np.array_equal(memory.first, fresh.first)
+        assert np.array_equal(memory.sentences, fresh.sentences)
+        assert np.array_equal(memory.vectors.reconstruct_n(0, len(memory.rows)), fresh.vectors.reconstruct_n(0, len(fresh.rows)))  # fmt: skip
+    assert shelf.documents() - {"loans", "fees", "rooms"} == {f"files/{name}" for name in there}
+
+
+def test_killed_at_any_instant_it_opens_consistent(tmp_path: Path) -> None:
+    changes = survive(tmp_path, KILLS)
+    assert changes > KILLS  # the children did get to work
+
+
+def survive(home: Path, kills: int) -> int:
+    """Kill a process that adds, changes and deletes, at random instants; check what is left; counts the changes."""
+    chance = random.Random(7)  # noqa: S311
+    changes = 0
+    Shelf(home)
+    for _ in range(kills):
+        log = home / "log.jsonl"
+        log.unlink(missing_ok=True)
+        child = subprocess.Popen([sys.executable, "-c", _CHILD, str(home), str(chance.random())], cwd=ROOT)
+        deadline = time.monotonic() + 60
+        while not log.exists() and time.monotonic() < deadline and child.poll() is None:
+            time.sleep(0.005)
+        time.sleep(chance.random() * 0.25)
+        child.send_signal(signal.SIGKILL)
+        assert child.wait() == -signal.SIGKILL, "the child ended by itself"
+        changes += _check(home, log)
+    return changes
+
+
+def _check(home: Path, log: Path) -> int:
+    """Everything that was reported done is there, at most the one change under way besides; returns what was done."""
+    lines = [json.loads(line) for line in log.read_text().splitlines() if line.endswith("}")]
+    before = Library(home / "documents.sqlite")
+    state = {entry.id: before.passages(entry.id) for entry in before.entries()}
+    expected, allowed = lines[0]["state"], [lines[0]["state"]]
+    for line in lines[1:]:
+        if "state" in line:
+            expected, allowed = line["state"], [line["state"]]
+        else:
+            allowed.append(line["next"])
+    found = {name: [passage.text for passage in corpus] for name, corpus in state.items()}
+    assert found in allowed, f"neither before nor after the change under way: {found} not in {allowed}"
+    assert expected in allowed
+    shelf = Shelf(home)
+    assert shelf.index.faults() == []
+    assert shelf.library.passages("files/none") == []
+    indexed = [(one.document, one.text) for one in shelf.index.passages() if one.document.startswith("files/")]
+    assert sorted(indexed) == sorted((name, text) for name, texts in found.items() for text in texts)
+    gone = {f"files/d{n}" for n in range(6)} - found.keys()
+    for name in sorted(gone):
+        word = f"word{name.removeprefix('files/')}".encode()
+        assert bytes_on_disk(home, word, log) == [], f"{name} was deleted, and its words are still on disk"
+    receipts = shelf.library.receipts()
+    assert all(one.whole for one in receipts)
+    assert [one.previous for one in receipts[1:]] == [one.digest for one in receipts[:-1]]
+    for other in (shelf.library, before):
+        other.close()
+    shelf.index.close()
+    with sqlite3.connect(home / "documents.sqlite") as db:
+        assert db.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+    db.close()
+    return sum("state" in line for line in lines) - 1
+
+
+_CHILD = """
+import json, random, sys
+from pathlib import Path
+from tests.retrieval.test_library import Shelf, document
+
+home, chance = Path(sys.argv[1]), random.Random(float(sys.argv[2]))
+shelf = Shelf(home)
+state = {entry.id: [p.text for p in shelf.library.passages(entry.id)] for entry in shelf.library.entries()}
+log = (home / "log.jsonl").open("a")
+
+def say(**what):
+    log.write(json.dumps(what) + "\\n")
+    log.flush()
+
+say(state=state)
+for number in range(100_000):
+    name = f"d{chance.randrange(6)}"
+    after = dict(state)
+    if f"files/{name}" in state and chance.random() < 0.5:
+        after.pop(f"files/{name}")
+        say(next=after)
+        shelf.library.remove(f"files/{name}")
+    else:
+        text = "".join(f"## S{n}\\nThe word{name} has value {chance.randrange(4)}. More of word{name}.\\n" for n in range(chance.randint(1, 6)))
+        corpus = document(name, text)
+        after[f"files/{name}"] = [p.text for p in corpus]
+        say(next=after)
+        shelf.library.put(f"{name}.md", corpus)
+    shelf.index.sync()
+    state = after
+    say(state=state)
+"""
