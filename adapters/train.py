@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from peft import get_peft_model, get_peft_model_state_dict, set_peft_model_state_dict
@@ -27,45 +27,14 @@ from adapters import examples as data
 from adapters.base import Base
 from adapters.chat import Message
 from adapters.curves import CURVES, draw
-from adapters.methods import Method
+from adapters.objective import Imitate, Objective, Pair, Prefer
 from adapters.passport import PASSPORT, Passport, write
+from adapters.recipe import Recipe, TrainError
 from adapters.store import WEIGHTS, Adapter, digest_of
 
+Triple = tuple[Sequence[Message], str, str]  # prompt, the better answer, the worse one
 Progress = Callable[[str, int, int], None]  # what, steps done, steps in all
-Schedule = Literal["cosine", "linear", "constant"]
-LINEAR = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 CHECKPOINT = ".checkpoint"
-
-
-class TrainError(Exception):
-    """A training that cannot start. The message says what to change."""
-
-
-@dataclass(frozen=True, slots=True)
-class Recipe:
-    """How to train. The defaults fit 20 minutes on two cores for about 1,500 examples of 500 tokens."""
-
-    method: Method = "lora"
-    rank: int = 8
-    alpha: int = 16
-    dropout: float = 0.05
-    targets: tuple[str, ...] = LINEAR
-    layers: int | None = None  # only the upper so many; None: all
-    epochs: int = 3
-    batch: int = 4
-    accumulate: int = 2  # batches per step of the optimizer
-    learning_rate: float = 5e-4
-    schedule: Schedule = "cosine"  # after the warm-up, down to nothing; constant stays
-    warmup: float = 0.05  # share of the training
-    weight_decay: float = 0.0
-    label_smoothing: float = 0.0  # share of the target spread over the whole vocabulary
-    adversarial: float = 0.0  # norm of FGM's push on the embeddings of an example; 0 trains without it
-    clip: float = 1.0  # norm of the gradient
-    longest: int = 1024  # tokens; longer examples are dropped and counted
-    validation: float = 0.1  # share of the examples
-    patience: int = 1  # evaluations without improvement before it stops
-    max_minutes: float = 20.0
-    seed: int = 0
 
 
 @dataclass(slots=True)
@@ -116,14 +85,48 @@ def train(
         AdapterError: ``start`` has other tensors than the recipe makes.
         TrainError: ``out`` is finished already, too few usable examples, or ``base`` carries adapters.
     """
+    usable = data.encode(base, chats, recipe.longest)
+    origin = _Origin(data.digest(chats), len(chats) - len(usable), start.digest if start else None)
+    return _conduct(base, usable, origin, Imitate(recipe.label_smoothing), out, recipe, progress, start)
+
+
+def prefer(
+    base: Base,
+    triples: Sequence[Triple],
+    out: Path,
+    recipe: Recipe,
+    beta: float = 0.1,
+    progress: Progress = lambda *_: None,
+    start: Adapter | None = None,
+) -> Passport:
+    """Train by direct preference optimisation; see ``train``. Losses and odds are per pair of answers."""
+    encoded = [
+        (data.encode(base, [[*prompt, Message("assistant", answer)] for answer in (good, bad)], recipe.longest))
+        for prompt, good, bad in triples
+    ]
+    pairs = [Pair(both[0], both[1]) for both in encoded if len(both) == 2]
+    chats = [[*prompt, Message("assistant", answer)] for prompt, *both in triples for answer in both]
+    origin = _Origin(data.digest(chats), len(triples) - len(pairs), start.digest if start else None)
+    return _conduct(base, pairs, origin, Prefer(beta), out, recipe, progress, start)
+
+
+def _conduct(
+    base: Base,
+    usable: Sequence[Any],
+    origin: _Origin,
+    objective: Objective,
+    out: Path,
+    recipe: Recipe,
+    progress: Progress,
+    start: Adapter | None,
+) -> Passport:
     if (out / PASSPORT).exists():
         raise TrainError(f"{out} holds a finished adapter; choose another folder")
     if any(isinstance(module, LoraLayer) for module in base.model.modules()):
         raise TrainError("the base model carries adapters already; load one of its own for training")
-    usable = data.encode(base, chats, recipe.longest)
     if len(usable) < 2:
         raise TrainError(
-            f"{len(usable)} of {len(chats)} chats can be used, expected at least 2; "
+            f"{len(usable)} of {len(usable) + origin.dropped} chats can be used, expected at least 2; "
             f"they must end with the assistant and have at most {recipe.longest} tokens"
         )
     out.mkdir(parents=True, exist_ok=True)
@@ -132,9 +135,8 @@ def train(
     try:
         if start is not None:
             methods.begin_with(model, start)
-        origin = _Origin(data.digest(chats), len(chats) - len(usable), start.digest if start else None)
         examples = data.split(usable, recipe.validation, recipe.seed)
-        return _Run(base, model, origin, examples, out, recipe, progress).whole()
+        return _Run(base, model, origin, objective, examples, out, recipe, progress).whole()
     finally:
         model.unload()
         base.model.train(False)
@@ -161,7 +163,8 @@ class _Run:
         base: Base,
         model: Any,
         origin: _Origin,
-        examples: tuple[list[data.Example], list[data.Example]],
+        objective: Objective,
+        examples: tuple[list[Any], list[Any]],
         out: Path,
         recipe: Recipe,
         progress: Progress,
@@ -169,8 +172,8 @@ class _Run:
         from torch.utils.tensorboard import SummaryWriter  # late: an extra that only training needs
 
         self.base, self.model, self.out, self.recipe, self.progress = base, model, out, recipe, progress
-        self.origin = origin
-        self.train, self.held_out = examples
+        self.origin, self.objective = origin, objective
+        self.train, self.held_out = (self._prepared(rows) for rows in examples)
         self.embedding: nn.Module = base.model.get_input_embeddings()
         self.weights = [weight for weight in model.parameters() if weight.requires_grad]
         decay = recipe.weight_decay
@@ -207,10 +210,10 @@ class _Run:
     def _step(self, group: list[data.Batch], began: float) -> None:
         for settings in self.optimizer.param_groups:
             settings["lr"] = self.recipe.learning_rate * self._schedule(began)
-        tokens = sum(len(batch.targets) for batch in group)
+        units = sum(map(self.objective.units, group))
         total = 0.0
         for batch in group:
-            loss = partial(self._loss, batch, tokens)
+            loss = partial(self._loss, batch, units)
             if self.recipe.adversarial:
                 total += adversarial.learn_twice(self.embedding, self.recipe.adversarial, loss)
             else:
@@ -226,11 +229,13 @@ class _Run:
         self.log.add_scalar("train/learning_rate", self.optimizer.param_groups[0]["lr"], self.state.step)
         self.progress(f"training, loss {total:.3f}", self.state.step, self.steps)
 
-    def _loss(self, batch: data.Batch, tokens: int) -> Tensor:
-        smoothing = self.recipe.label_smoothing
-        return nn.functional.cross_entropy(
-            self._logits(batch), batch.targets, reduction="sum", label_smoothing=smoothing
-        ).div(tokens)
+    def _loss(self, batch: data.Batch, units: int) -> Tensor:
+        return self.objective.loss(self._logits(batch), batch) / units
+
+    def _prepared(self, rows: list[Any]) -> list[Any]:
+        self.model.eval()
+        with disable_input_dtype_casting(self.model):
+            return self.objective.prepare(rows, self._pad, self.base.model.device, self._logits)
 
     def _logits(self, batch: data.Batch) -> Tensor:
         """fp32 [answer tokens, vocabulary]: the vocabulary's product is made for the answer's tokens only."""
@@ -256,19 +261,22 @@ class _Run:
 
     @torch.no_grad()
     def _evaluate(self) -> dict[str, float]:
-        """Per answer token, over the held-out examples: loss, and share predicted exactly."""
+        """Over the held-out examples, per unit of the objective."""
         self.model.eval()
-        loss, right, tokens = 0.0, 0, 0
+        sums: dict[str, float] = {}
+        units = 0
         for batch in self._batches(self.held_out, 0):
-            logits = self._logits(batch)
-            loss += float(nn.functional.cross_entropy(logits, batch.targets, reduction="sum"))
-            right += int((logits.argmax(-1) == batch.targets).sum())
-            tokens += len(batch.targets)
-        return {"validation_loss": loss / tokens, "token_accuracy": right / tokens}
+            for name, value in self.objective.measure(self._logits(batch), batch).items():
+                sums[name] = sums.get(name, 0.0) + value
+            units += self.objective.units(batch)
+        return {name: value / units for name, value in sums.items()}
 
-    def _batches(self, rows: list[data.Example], seed: int) -> list[data.Batch]:
-        pad = int(self.base.tokenizer.pad_token_id or 0)
-        return data.batches(rows, self.recipe.batch, seed, pad, self.base.model.device)
+    @property
+    def _pad(self) -> int:
+        return int(self.base.tokenizer.pad_token_id or 0)
+
+    def _batches(self, rows: list[Any], seed: int) -> list[data.Batch]:
+        return self.objective.batches(rows, self.recipe.batch, seed, self._pad, self.base.model.device)
 
     def _keep_best(self, found: dict[str, float], began: float) -> None:
         state, loss = self.state, found["validation_loss"]
@@ -293,9 +301,12 @@ class _Run:
         return {
             "base": self.base.digest,
             "data": self.origin.data,
-            "recipe": asdict(self.recipe),
-            "start": self.origin.start,
+            "recipe": self._recipe(),
         }
+
+    def _recipe(self) -> dict[str, Any]:
+        made = {**asdict(self.recipe), "targets": list(self.recipe.targets), "start": self.origin.start}
+        return made | {"objective": repr(self.objective)}
 
     def _save_checkpoint(self) -> None:
         moments = {
@@ -332,7 +343,12 @@ class _Run:
             template=self.base.template_digest,
             data=self.origin.data,
             counts={"train": len(self.train), "validation": len(self.held_out), "dropped": self.origin.dropped},
-            recipe={**asdict(self.recipe), "targets": list(self.recipe.targets), "start": self.origin.start},
+            recipe={
+                **asdict(self.recipe),
+                "targets": list(self.recipe.targets),
+                "start": self.origin.start,
+                "objective": repr(self.objective),
+            },
             seed=self.recipe.seed,
             rank=self.recipe.rank,
             targets=self.recipe.targets,

@@ -53,7 +53,7 @@ def train_adapter(
 ) -> None:
     """Train an adapter on a pack's lessons over its own passages; it becomes a candidate and speaks to nobody yet."""
     from adapters.methods import SERVED
-    from adapters.train import Recipe
+    from adapters.recipe import Recipe
     from assistant import lessons
 
     recipe = Recipe(
@@ -79,6 +79,30 @@ def train_adapter(
     show.passport(out, to, passport)
     if method.value not in SERVED:
         out.print(f"[yellow]{method.value} is not served[/]: it scales the base weights, which all adapters share.")
+
+
+@app.command("preferences")
+def train_preferences(
+    data: Annotated[Path, typer.Option(help="JSONL: prompt (messages), chosen, rejected.")],
+    to: Annotated[Path, typer.Option("--to", help="Folder for the new adapter; a killed run goes on there.")],
+    init_from: Annotated[Path | None, typer.Option(help="Folder of the adapter to begin with.")] = None,
+    beta: Annotated[
+        float, typer.Option(help="How dearly a step away from the beginning is paid for.", min=0.001)
+    ] = 0.1,
+    epochs: Annotated[int, typer.Option(min=1, max=100)] = 1,
+    layers: Annotated[int | None, typer.Option(help="As in the adapter to begin with.", min=1)] = None,
+    learning_rate: Annotated[float, typer.Option(min=0.0)] = 5e-5,
+    minutes: Annotated[float, typer.Option(help="Stop after this long, keeping the best so far.", min=0.1)] = 20.0,
+    seed: int = 0,
+) -> None:
+    """Train an adapter to prefer better answers over worse ones (DPO). Take it in with 'assistant adapters add'."""
+    from adapters.recipe import Recipe
+    from assistant import lessons
+
+    recipe = Recipe(epochs=epochs, layers=layers, learning_rate=learning_rate, max_minutes=minutes, seed=seed)
+    with opened({"adapters": False}) as product, progress() as update:
+        passport = lessons.train_preferences(product, data, to, recipe, beta, update, init_from)
+    show.passport(out, to, passport)
 
 
 @app.command("evidence")

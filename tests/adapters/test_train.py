@@ -13,8 +13,9 @@ from adapters import adversarial, examples
 from adapters.base import Base, load
 from adapters.chat import Message
 from adapters.engine import TorchEngine
+from adapters.recipe import Recipe, TrainError
 from adapters.store import AdapterError, verify
-from adapters.train import Recipe, TrainError, train
+from adapters.train import prefer, train
 from tests.adapters.tiny import tiny_base
 
 CHATS = [[Message("user", f"Say the code of {n}."), Message("assistant", f"Code {n}7 [1]")] for n in range(10, 18)]
@@ -134,3 +135,15 @@ def test_a_push_goes_where_the_loss_grows() -> None:
     assert adversarial.learn_twice(embedding, 0.1, loss) == losses[0]
     assert losses[1] > losses[0]
     assert torch.equal(embedding(ids), embedding.weight[ids])
+
+
+def test_preferences_raise_the_better_answer_over_the_worse(tiny: Base, tmp_path: Path) -> None:
+    own = tiny_base(tiny)
+    triples = [([Message("user", f"Say the code of {n}.")], f"Code {n}7", "I will not say it.") for n in range(10, 26)]
+    recipe = replace(QUICK, epochs=8, learning_rate=2e-2, accumulate=2)
+    passport = prefer(own, triples, tmp_path / "polite", recipe)
+    assert passport.before["gained"] == 0 and passport.before["validation_loss"] == pytest.approx(0.693, abs=0.001)
+    assert passport.after["gained"] > 0.9
+    assert passport.after["validation_loss"] < 0.6
+    engine = TorchEngine(own)
+    engine.load(verify(tmp_path / "polite", own))
