@@ -7,7 +7,7 @@ from contextlib import closing
 from dataclasses import dataclass
 
 from adapters.chat import ChatModel, Message, Sampling
-from assistant import evidence, grounding, prompt, ranking, safety, study
+from assistant import evidence, grounding, prompt, ranking, safety
 from assistant.clock import Clock
 from assistant.grounding import Support
 from assistant.packs import Pack
@@ -61,13 +61,15 @@ def said(outcome: Outcome, author: Author, text: str, *findings: Finding, tool: 
 
 def search(pack: Pack, text: str, vector: Vectors) -> Found:
     """Search a pack's index; passages that give orders to the model are left out and reported."""
-    hits = study.find(pack.index, pack.learned, text, vector)
+    hits, near = pack.learned.find(pack.index, text, vector)
     honest = tuple(hit for hit in hits if not safety.is_order(hit.passage.text))
     planted = tuple(
         Finding("injection.passage", "review", "passage", hit.passage.id) for hit in hits if hit not in honest
     )
     ranked = tuple(ranking.shipped().rank(text, honest, pack.index))
-    weight = pack.learned.gate.probability(evidence.features(text, honest, pack.index)) if honest else 0.0
+    weight = (
+        pack.learned.gate.probability(evidence.features(text, honest, pack.index, near.unanswered)) if honest else 0.0
+    )
     return Found(honest, ranked, weight, planted)
 
 

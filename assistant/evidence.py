@@ -29,6 +29,8 @@ FEATURES = (
     "heaviest_missing",  # the rarest word that the best passage lacks
     "agreement",  # whether words and meaning agree on the best passage
     "length",
+    "known",  # similarity to the closest known question that one of the passages answers
+    "unanswered",  # … to the closest known question that nothing answers
 )
 Row = NDArray[np.float64]
 
@@ -55,8 +57,8 @@ def load(path: Path = SHIPPED) -> EvidenceHead:
     return EvidenceHead(tuple(card["weights"]), card["bias"], hashlib.sha256(raw).hexdigest())
 
 
-def features(question: str, hits: Sequence[Hit], index: FaissIndex) -> Row:
-    """The numbers the head looks at: [len(FEATURES)]."""
+def features(question: str, hits: Sequence[Hit], index: FaissIndex, unanswered: float = 0.0) -> Row:
+    """The numbers the head looks at: [len(FEATURES)]; ``unanswered`` is as in ``assistant.known.Near``."""
     if not hits:
         return np.zeros(len(FEATURES))
     words = content(question)
@@ -80,6 +82,8 @@ def features(question: str, hits: Sequence[Hit], index: FaissIndex) -> Row:
         max(missing, default=0.0) / math.log(1 + index.generation.passages),
         float(max(hits, key=lambda hit: hit.bm25) is max(hits, key=lambda hit: hit.cosine)),
         min(len(words), 12) / 12,
+        max((similarity for hit in hits for similarity in hit.known), default=0.0),
+        unanswered,
     ])  # fmt: skip
 
 

@@ -43,7 +43,7 @@ def conversations(pack: Pack, embed: EmbedTexts, seed: int = SEED) -> Examples:
     rows = study.targets(pack.domain.lessons, pack.index)
     first = pack.index.first_sentences()
     chats: Examples = []
-    for place, hits in study.cross_fitted(pack.domain, pack.index, embed):
+    for place, hits, _ in study.cross_fitted(pack.domain, pack.index, embed):
         lesson = pack.domain.lessons[place]
         ranked = ranking.shipped().rank(lesson.ask, hits, pack.index)
         if lesson.answer is None:
@@ -104,7 +104,7 @@ def train_ranking(packs: Sequence[Pack], embed: EmbedTexts, to: Path) -> dict[st
 def _lists(pack: Pack, embed: EmbedTexts) -> Iterator[tuple[ranking.Matrix, list[int]]]:
     rows = study.targets(pack.domain.lessons, pack.index)
     first = pack.index.first_sentences()
-    for place, hits in study.cross_fitted(pack.domain, pack.index, embed):
+    for place, hits, _ in study.cross_fitted(pack.domain, pack.index, embed):
         if place not in rows:
             continue
         matrix, places = ranking.features(pack.domain.lessons[place].ask, hits, pack.index)

@@ -44,6 +44,9 @@ FEATURES = (
     "first_of_passage",
     "opens_with_topic",  # its first content word is one of the question's
     "wants_definition_defines",  # "what is X?" and "X is …"
+    "known",  # similarity to the closest known question that this sentence answers
+    "known_squared",
+    "known_passage",  # … that any sentence of its passage answers
 )
 Matrix = NDArray[np.float64]
 
@@ -133,7 +136,10 @@ def features(question: str, hits: Sequence[Hit], index: FaissIndex) -> tuple[Mat
     for rank, hit in enumerate(hits, start=1):
         heading, section = content(hit.passage.heading), content(hit.passage.section)
         whole = covered(content(hit.passage.text) | heading)
-        for similarity, (start, end) in zip(hit.similarities, sentences(hit.passage.text), strict=True):
+        spans = sentences(hit.passage.text)
+        for similarity, known, (start, end) in zip(
+            hit.similarities, hit.known or [0.0] * len(spans), spans, strict=True
+        ):
             text = hit.passage.text[start:end]
             words = content(text)
             opens = bool(content(" ".join(text.split()[:3])) & weight.keys())
@@ -154,6 +160,9 @@ def features(question: str, hits: Sequence[Hit], index: FaissIndex) -> tuple[Mat
                 float(start == 0),
                 float(opens),
                 float(opens and defined and _DEFINES.match(text) is not None),
+                known,
+                known * known,
+                max(hit.known, default=0.0),
             ])  # fmt: skip
             places.append((hit, start, end))
     return np.array(rows), places

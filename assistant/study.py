@@ -8,8 +8,9 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from bisect import bisect_right
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +22,7 @@ from threadpoolctl import threadpool_limits
 
 from assistant import evidence
 from assistant.evidence import EvidenceHead, Row
+from assistant.known import NOTHING, Known, Near, Place
 from assistant.reader import OUT_OF_SCOPE, EmbedTexts
 from domains.manifest import Lesson
 from domains.pack import Domain
@@ -28,9 +30,10 @@ from retrieval import tuning
 from retrieval.embedder import Vectors
 from retrieval.index import FaissIndex
 from retrieval.passage import Hit, Passage, sentences
+from retrieval.tables import EVERYBODY, Scope
 from retrieval.tuning import QueryTuning
 
-VERSION = 1  # raise it when what is learned, or how, changes
+VERSION = 2  # raise it when what is learned, or how, changes
 FOLDS = 4  # questions are judged by what was learned without them
 FEWEST_UNANSWERED = 15  # lessons without an answer that a pack needs to fit a gate of its own
 STRENGTH = 3.0  # inverse L2 regularisation of the gate
@@ -43,11 +46,24 @@ class Learned:
 
     tuning: QueryTuning | None
     gate: EvidenceHead
+    known: Known | None = None
+
+    def find(self, index: FaissIndex, text: str, vector: Vectors, scope: Scope = EVERYBODY) -> tuple[list[Hit], Near]:
+        """Search as the pack has learned to; also what its known questions say."""
+        return _find(index, self.tuning, self.known, text, vector, scope)
 
 
-def find(index: FaissIndex, learned: Learned, text: str, vector: Vectors) -> list[Hit]:
-    """Search as the pack has learned to."""
-    return index.search(text, vector, SEARCHED, learned.tuning(vector) if learned.tuning else None)
+def _find(
+    index: FaissIndex,
+    tuned: QueryTuning | None,
+    known: Known | None,
+    text: str,
+    vector: Vectors,
+    scope: Scope = EVERYBODY,
+) -> tuple[list[Hit], Near]:
+    near = known.near(vector) if known else NOTHING
+    hits = index.search(text, vector, SEARCHED, tuned(vector) if tuned else None, scope, near.passages())
+    return [near.mark(hit) for hit in hits] if known else hits, near
 
 
 def learn(domain: Domain, index: FaissIndex, embed: EmbedTexts) -> Learned:
@@ -61,18 +77,31 @@ def learn(domain: Domain, index: FaissIndex, embed: EmbedTexts) -> Learned:
         with threadpool_limits(1):  # as in assistant.reader
             learned = _learn(domain, index, embed)
         _write(path, learned)
-    return learned
+    vectors = embed([lesson.ask for lesson in domain.lessons])
+    return replace(learned, known=_known(vectors, targets(domain.lessons, index), index))
 
 
-def cross_fitted(domain: Domain, index: FaissIndex, embed: EmbedTexts) -> Iterator[tuple[int, list[Hit]]]:
-    """For each lesson, by its place, what the search finds that was tuned on the other folds' lessons."""
+def cross_fitted(domain: Domain, index: FaissIndex, embed: EmbedTexts) -> Iterator[tuple[int, list[Hit], Near]]:
+    """For each lesson, by its place, what a search finds that knows the other folds' lessons only."""
     vectors = embed([lesson.ask for lesson in domain.lessons])
     rows = targets(domain.lessons, index)
+    known = _known(vectors, rows, index)
     for fold in range(FOLDS):
-        tuned = _fit(vectors, rows, [place for place in range(len(vectors)) if place % FOLDS != fold], index)
+        others = [place for place in range(len(vectors)) if place % FOLDS != fold]
+        tuned, keys = _fit(vectors, rows, others, index), known.only(others)
         for place in range(fold, len(vectors), FOLDS):
-            vector = vectors[place]
-            yield place, index.search(domain.lessons[place].ask, vector, SEARCHED, tuned(vector) if tuned else None)
+            yield place, *_find(index, tuned, keys, domain.lessons[place].ask, vectors[place])
+
+
+def _known(vectors: Vectors, rows: dict[int, int], index: FaissIndex) -> Known:
+    starts = sorted((row, name) for name, row in index.first_sentences().items())
+    begins = [row for row, _ in starts]
+
+    def place(row: int) -> Place:
+        begin, name = starts[bisect_right(begins, row) - 1]
+        return name, row - begin
+
+    return Known(vectors, tuple(place(rows[number]) if number in rows else None for number in range(len(vectors))))
 
 
 def targets(lessons: Sequence[Lesson], index: FaissIndex) -> dict[int, int]:
@@ -104,7 +133,7 @@ def _learn(domain: Domain, index: FaissIndex, embed: EmbedTexts) -> Learned:
     vectors = embed([lesson.ask for lesson in domain.lessons])
     rows = targets(domain.lessons, index)
     whole = _fit(vectors, rows, list(rows), index)
-    cases = [*_judged(domain, index, embed), *_strangers(index, whole, embed)]
+    cases = [*_judged(domain, index, embed), *_strangers(index, whole, _known(vectors, rows, index), embed)]
     features, truth = np.array([row for row, _ in cases]), np.array([answered for _, answered in cases])
     model = LogisticRegression(C=STRENGTH, max_iter=5000, class_weight="balanced").fit(features, truth)
     weights = tuple(float(weight) for weight in model.coef_[0])
@@ -118,16 +147,18 @@ def _fit(vectors: Vectors, rows: dict[int, int], places: Sequence[int], index: F
 
 
 def _judged(domain: Domain, index: FaissIndex, embed: EmbedTexts) -> Iterator[tuple[Row, bool]]:
-    for place, hits in cross_fitted(domain, index, embed):
+    for place, hits, near in cross_fitted(domain, index, embed):
         lesson = domain.lessons[place]
-        yield evidence.features(lesson.ask, hits, index), lesson.answer is not None
+        yield evidence.features(lesson.ask, hits, index, near.unanswered), lesson.answer is not None
 
 
-def _strangers(index: FaissIndex, tuned: QueryTuning | None, embed: EmbedTexts) -> Iterator[tuple[Row, bool]]:
+def _strangers(
+    index: FaissIndex, tuned: QueryTuning | None, known: Known, embed: EmbedTexts
+) -> Iterator[tuple[Row, bool]]:
     lines = [line for line in OUT_OF_SCOPE.read_text().splitlines() if line and not line.startswith("#")]
     for line, vector in zip(lines, embed(lines), strict=True):
-        hits = index.search(line, vector, SEARCHED, tuned(vector) if tuned else None)
-        yield evidence.features(line, hits, index), False
+        hits, near = _find(index, tuned, known, line, vector)
+        yield evidence.features(line, hits, index, near.unanswered), False
 
 
 def _key(domain: Domain) -> str:

@@ -114,7 +114,13 @@ class FaissIndex:
                 raise RetrievalError(f"{self.folder} could not be brought up to date: {error}") from error
 
     def search(
-        self, text: str, vector: Vectors, k: int = 5, tuned: Vectors | None = None, scope: Scope = EVERYBODY
+        self,
+        text: str,
+        vector: Vectors,
+        k: int = 5,
+        tuned: Vectors | None = None,
+        scope: Scope = EVERYBODY,
+        also: Sequence[str] = (),
     ) -> list[Hit]:
         """The ``k`` best passages for a question, best first.
 
@@ -124,6 +130,7 @@ class FaissIndex:
             k: how many.
             tuned: the embedding after ``retrieval.tuning``; it then ranks as well, and picks the sentences.
             scope: what the asker may see; without it, what everybody may.
+            also: ids of a pack's own passages that something else ranks, best first; a ranking like the others.
         """
         memory = self._following()
         mask = memory.allowed(scope)
@@ -133,6 +140,7 @@ class FaissIndex:
         rankings: list[Sequence[int]] = [list(dense), by_sentence, list(bm25)]
         if tuned is not None:
             rankings.append(list(self._dense(memory, tuned, mask)))
+        rankings.append([row for row in self._tables.rows_of(also) if _visible(memory, row, mask)])
         fused = _fuse(rankings)
         best = sorted(fused, key=lambda row: (-fused[row], row))[:k]
         found = self._alive(best)
@@ -280,6 +288,11 @@ def _fitting(folder: Path, embedder: Embedder) -> Generation:
             "run 'assistant index rebuild' to build it again, or set ASSISTANT_EMBEDDER back"
         )
     return manifest
+
+
+def _visible(memory: Memory, row: int, mask: NDArray[np.bool_] | None) -> bool:
+    at = memory.place(row)
+    return at is not None and (mask is None or bool(mask[at]))
 
 
 def _only(mask: NDArray[np.bool_]) -> faiss.SearchParameters:

@@ -66,6 +66,7 @@ class Hit:
     sentence: float  # similarity of the question to its closest sentence, [-1, 1]
     span: tuple[int, int]  # where that sentence stands in the passage's text
     similarities: tuple[float, ...] = ()  # of the question to each of its sentences, in order
+    known: tuple[float, ...] = ()  # … to the closest known question that each of them answers; 0 where there is none
 
 
 def passages(document: Document) -> Iterator[Passage]:

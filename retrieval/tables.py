@@ -28,6 +28,7 @@ CREATE TABLE passages(row INTEGER PRIMARY KEY AUTOINCREMENT, piece INTEGER UNIQU
     date TEXT NOT NULL, licence TEXT NOT NULL, sha256 TEXT NOT NULL, page INTEGER, access TEXT NOT NULL,
     embedded BLOB NOT NULL, vector BLOB NOT NULL, sentences BLOB NOT NULL);
 CREATE INDEX passages_embedded ON passages(embedded);
+CREATE INDEX passages_id ON passages(id);
 CREATE VIRTUAL TABLE words USING fts5(title, section, text, content = '',
     tokenize = "porter unicode61 remove_diacritics 2");
 CREATE TABLE state(one INTEGER PRIMARY KEY CHECK (one = 1), revision INTEGER NOT NULL, swept INTEGER NOT NULL);
@@ -127,6 +128,13 @@ class Tables:
             query, values = f"{query} WHERE row IN ({','.join('?' * len(rows))})", list(rows)
         found = self._reader.execute(f"{query} ORDER BY row", values)
         return {int(row): (piece, Passage(*rest)) for row, piece, *rest in found}
+
+    def rows_of(self, ids: Sequence[str]) -> list[int]:
+        """The rows of passages by id, in the order of ``ids``; what is not there is left out."""
+        marks = ",".join("?" * len(ids))
+        found = self._reader.execute(f"SELECT id, row FROM passages WHERE id IN ({marks}) AND piece IS NULL", list(ids))
+        rows = {str(name): int(row) for name, row in found}
+        return [rows[name] for name in ids if name in rows]
 
     def sentences(self, row: int, width: int) -> Vectors:
         """Embeddings of a passage's sentences: [n, width]."""

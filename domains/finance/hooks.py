@@ -76,7 +76,8 @@ _LOAN_CUE = re.compile(
     re.I,
 )
 _LOAN_TALK = re.compile(
-    r"\b(?:interest\b[^.?!]{0,20}\bpay|pay\b[^.?!]{0,20}\binterest|monthly (?:rate|payments?|instal?ments?)|calculate|repay(?:ments?)?)\b",
+    r"\b(?:interest\b[^.?!]{0,20}\bpay|pay\b[^.?!]{0,20}\binterest|monthly (?:rate|payments?|instal?ments?)|calculate|repay(?:ments?)?"
+    r"|(?:cost|pay|be|is|come to)\b[^.?!]{0,25}\b(?:a|per|each|every) month|(?:a|per|each|every) month\b[^.?!]{0,20}\b(?:cost|pay))\b",
     re.I,
 )
 _NOT_LOAN = re.compile(
@@ -86,7 +87,7 @@ _NOT_LOAN = re.compile(
     re.I,
 )
 _SAVE_WORD = re.compile(
-    r"\b(?:sav(?:e|es|ed|ing|ings)|invest(?:ed|ing|s)?|grow\w*|compound\w*|put (?:aside|away|in)"
+    r"\b(?:sav(?:e|es|ed|ing|ings)|invest(?:ed|ing|s)?|grow\w*|compound\w*|put (?:aside|away|in)|put(?: \S+){1,3} (?:a|per|every|each) month"
     r"|deposit(?:ed|ing)?|set aside|become|end up with|future value)\b",
     re.I,
 )
