@@ -10,7 +10,7 @@ import typer
 from rich.markup import escape
 
 from assistant import show
-from assistant.commands import adapters, domains, evaluate, index, models, talk, train, users
+from assistant.commands import adapters, data, domains, evaluate, index, label, models, talk, train, users
 from assistant.commands.console import FAILED, USAGE, err
 
 app = typer.Typer(
@@ -23,10 +23,11 @@ app = typer.Typer(
     "Settings come from environment variables (`ASSISTANT_HOME`, `ASSISTANT_PORT`, …) or `assistant.toml`.\n\n"
     "Exit codes: 0 done, 1 failed, 2 wrong usage or bad input, 3 asked and not answered.",
 )
-app.registered_commands += talk.app.registered_commands
+app.registered_commands += talk.app.registered_commands + label.app.registered_commands
 app.add_typer(index.app, name="index")
 app.add_typer(models.app, name="models")
 app.add_typer(domains.app, name="domains")
+app.add_typer(data.app, name="data")
 app.add_typer(adapters.app, name="adapters")
 app.add_typer(evaluate.app, name="evaluate")
 app.add_typer(train.app, name="train")

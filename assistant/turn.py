@@ -12,6 +12,7 @@ from adapters.chat import ChatModel, Sampling
 from assistant import answer, safety
 from assistant.answer import Draft, Found
 from assistant.clock import Clock
+from assistant.explain import explain
 from assistant.packs import Pack
 from assistant.reader import ANYWHERE, NOWHERE, Reader, follows_up
 from assistant.record import Done, Event, Outcome, Reading, Sentence, Turn, Understood
@@ -90,7 +91,8 @@ def take_turn(parts: Parts, question: Question) -> Iterator[Event]:
     else:
         draft = yield from respond(parts, pack, replace(question, text=text), context, vector, reading, clock)
     clock.mark("total")
-    yield Done(_turn(question, reading, pack, findings, draft, clock))
+    turn = _turn(question, reading, pack, findings, draft, clock)
+    yield Done(replace(turn, explanations=explain(parts.embedder, parts.reader, reading, context, vector)))
 
 
 def in_context(text: str, history: Sequence[Exchange]) -> str:
