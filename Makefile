@@ -34,13 +34,14 @@ types: $(READY)
 unit: $(READY)
 	$(BIN)/pytest
 
-bench: models ## the long measurements: exams of all packs with and without adapters, speed and memory
+bench: models ## the long measurements: exams with and without adapters, speed, peft, a 30-minute soak
 	for pack in customer_service finance medical; do \
 		$(BIN)/assistant evaluate golden --domain $$pack --json; \
 		$(BIN)/assistant evaluate golden --domain $$pack --adapter none --json; \
 	done
-	$(BIN)/assistant evaluate speed --json
 	KILLS=220 $(BIN)/pytest tests/retrieval/test_library.py -k killed --timeout 3600
+	for requests in 1 8 32; do $(BIN)/assistant evaluate speed --against-peft --requests $$requests --json; done
+	$(BIN)/python -m pytest tests/adapters/test_soak.py --timeout 2400 --soak-minutes 30
 
 clean: ## remove the virtual environment and caches; models and state stay
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache *.egg-info

@@ -62,10 +62,18 @@ def evaluate_retrieval(
 
 
 @app.command("speed")
-def evaluate_speed(as_json: Json = False) -> None:
+def evaluate_speed(
+    against_peft: Annotated[bool, typer.Option(help="Measure the batch against peft, too; takes minutes.")] = False,
+    requests: Annotated[int, typer.Option(help="Requests at once against peft.", min=1, max=64)] = 8,
+    rounds: Annotated[int, typer.Option(help="Times that each is measured against peft.", min=1)] = 3,
+    as_json: Json = False,
+) -> None:
     """Measure cold start, time to first token, tokens a second and peak memory on this machine."""
+    from adapters.bench import Bench
     from assistant.evaluation import speed
 
     with opened() as product, progress() as update:
         result = speed.speed(product, lambda done, total: update("Measuring speed", done, total))
+        if against_peft:
+            result["metrics"] |= speed.against_peft(product, update, Bench(requests=requests, rounds=rounds))
     show.report(None if as_json else out, result)

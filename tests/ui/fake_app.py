@@ -16,7 +16,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
 
+from adapters.shelf import Held, ShelfError
 from assistant.knowledge import Knowledge
+from assistant.life import Card
 from assistant.record import Done, Event, Sentence, Step, Turn, Understood
 from assistant.users import User
 from domains.pack import Domain, DomainError
@@ -299,6 +301,41 @@ class FakeShelves:
         return self.shelves
 
 
+class FakeLife:
+    """One domain with an adapter that speaks and a candidate."""
+
+    def __init__(self) -> None:
+        self.current, self.candidate = "a" * 64, "b" * 64
+        self.examined: set[str] = {self.current}
+
+    def cards(self) -> list[Card]:
+        states: list[tuple[str, Literal["current", "candidate", "retired"]]] = [
+            (self.current, "current"),
+            (self.candidate, "candidate" if self.candidate == "b" * 64 else "retired"),
+        ]
+        return [
+            Card(
+                Held("finance", digest, state, Path(digest), "2026-01-05", "ada"),
+                None,
+                "",
+                {"sentences_supported": 1.0, "total_ms_p50": 812.0} if digest in self.examined else {},
+                "",
+            )
+            for digest, state in states
+        ]
+
+    def examine(self, name: str, digest: str) -> None:
+        self.examined.add(digest)
+
+    def promote(self, name: str, digest: str, by: str) -> None:
+        self.current, self.candidate = self.candidate, self.current
+
+    def rollback(self, name: str, by: str) -> None:
+        if self.current == "a" * 64:
+            raise ShelfError("no adapter spoke for 'finance' before; nothing to go back to")
+        self.current, self.candidate = self.candidate, self.current
+
+
 class FakeApp:
     """What ``ui.web.build`` needs of an App."""
 
@@ -311,5 +348,6 @@ class FakeApp:
         self.home = Path(tempfile.mkdtemp(prefix="page-"))
         weakref.finalize(self, shutil.rmtree, self.home, ignore_errors=True)
         self.knowledge = Knowledge(FakeShelves(self.packs, self.home))  # type: ignore[arg-type]  # it asks for live()
+        self.life = FakeLife()
         for name, role in (("ana", "user"), ("ben", "user"), ("rea", "reviewer"), ("ada", "admin")):
             self.users.add(name, f"{name}-password", role)  # type: ignore[arg-type]
