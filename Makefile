@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: serve test setup models lint types unit bench clean
+.PHONY: serve test setup models lint types unit exam bench clean
 .DEFAULT_GOAL := serve
 
 serve: models ## set everything up and start the web app
@@ -34,12 +34,18 @@ types: $(READY)
 unit: $(READY)
 	$(BIN)/pytest
 
+exam: models ## what every shipped pack must refuse, escalate, disclaim and answer; JUnit in exam-*.xml
+	for pack in customer_service finance medical; do \
+		$(BIN)/assistant domains check domains/$$pack --exam --junit exam-$$pack.xml || exit 1; \
+	done
+
 bench: models ## the long measurements: exams of all packs with and without adapters, speed and memory
 	for pack in customer_service finance medical; do \
 		$(BIN)/assistant evaluate golden --domain $$pack --json; \
 		$(BIN)/assistant evaluate golden --domain $$pack --adapter none --json; \
 	done
 	$(BIN)/assistant evaluate speed --json
+	-$(BIN)/assistant audit --json
 
 clean: ## remove the virtual environment and caches; models and state stay
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache *.egg-info
