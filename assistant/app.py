@@ -51,6 +51,15 @@ class App:
         self.store.close()
 
 
+def embedder(settings: Settings) -> SentenceEmbedder:
+    """The embedding model alone.
+
+    Raises:
+        RetrievalError: it cannot be loaded; the message says what to do.
+    """
+    return SentenceEmbedder(settings.embedder or str(settings.models_dir / models.EMBEDDER.name))
+
+
 def build(settings: Settings, say: Say = lambda _: None, progress: Loading | None = None) -> App:
     """Load the models, the packs and the state.
 
@@ -65,18 +74,18 @@ def build(settings: Settings, say: Say = lambda _: None, progress: Loading | Non
     say("Opening the state")
     state = Store(settings.database_url)
     say("Loading the embedding model")
-    embedder = _embedder(settings)
+    embed = embedder(settings)
     say("Loading the chat model")
     source = settings.chat_model or settings.models_dir / models.CHAT.name
     loaded = base.load(source, dtype=settings.dtype, device=settings.device, threads=settings.threads)
     engine = TorchEngine(loaded, limits=Limits(slots=settings.concurrency))
-    cache = VectorCache(embedder, settings.home / "cache")
+    cache = VectorCache(embed, settings.home / "cache")
     shelf = Shelf(settings.home / "adapters", (SHIPPED_ADAPTERS,))
     current: list[Parts] = []  # one element, swapped whole
 
     def serve(enabled: Mapping[str, Pack]) -> None:
         trained = reader.train([pack.domain for pack in enabled.values()], cache)
-        current[:] = [Parts(engine, embedder, trained, enabled, Sampling(max_tokens=settings.max_tokens))]
+        current[:] = [Parts(engine, embed, trained, enabled, Sampling(max_tokens=settings.max_tokens))]
 
     def adapter(name: str) -> Adapter | None:
         if not settings.adapters:
@@ -86,7 +95,7 @@ def build(settings: Settings, say: Say = lambda _: None, progress: Loading | Non
         return found
 
     say("Loading domain packs")
-    packs = Packs(state, settings.home, embedder, adapter, settings.domains, serve, progress)
+    packs = Packs(state, settings.home, embed, adapter, settings.domains, serve, progress)
     return App(
         settings=settings,
         store=state,
@@ -114,17 +123,11 @@ def knowledge(
         migrate: index again what another embedder indexed.
     """
     say("Loading the embedding model")
-    embedder = _embedder(settings)
+    embed = embedder(settings)
     state = Store(settings.database_url)
     try:
         say("Opening the indexes")
-        packs = Packs(
-            state, settings.home, embedder, lambda _: None, settings.domains, progress=progress, migrate=migrate
-        )
+        packs = Packs(state, settings.home, embed, lambda _: None, settings.domains, progress=progress, migrate=migrate)
         yield Knowledge(packs), packs
     finally:
         state.close()
-
-
-def _embedder(settings: Settings) -> SentenceEmbedder:
-    return SentenceEmbedder(settings.embedder or str(settings.models_dir / models.EMBEDDER.name))

@@ -13,10 +13,12 @@ from assistant import show
 from assistant.commands import (
     adapters,
     audit,
+    data,
     domains,
     evaluate,
     evaluate_safety,
     index,
+    label,
     models,
     talk,
     train,
@@ -35,12 +37,14 @@ app = typer.Typer(
     "Settings come from environment variables (`ASSISTANT_HOME`, `ASSISTANT_PORT`, …) or `assistant.toml`.\n\n"
     "Exit codes: 0 done, 1 failed, 2 wrong usage or bad input, 3 asked and not answered.",
 )
-app.registered_commands += talk.app.registered_commands + audit.app.registered_commands
+for group in (talk, label, audit):
+    app.registered_commands += group.app.registered_commands
 evaluate.app.registered_commands += evaluate_safety.app.registered_commands
 train.app.registered_commands += train_guards.app.registered_commands
 app.add_typer(index.app, name="index")
 app.add_typer(models.app, name="models")
 app.add_typer(domains.app, name="domains")
+app.add_typer(data.app, name="data")
 app.add_typer(adapters.app, name="adapters")
 app.add_typer(evaluate.app, name="evaluate")
 app.add_typer(train.app, name="train")

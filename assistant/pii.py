@@ -60,7 +60,7 @@ _LOOKS = {
     "ssn": r"^(?:\D*\d){9}\D*$",
     "iban": r"^[A-Za-z]{2}\d{2}",
     "ip_address": r"^\d+\.\d+\.\d+\.\d+$",
-    "name": r"(?i)^(?!(?:dear|hi|hello|regards|thanks|please)$).*[^\W\d_]{2}",
+    "name": r"(?i)^(?!(?:dear|hi|hello|regards|thanks|please|\w+error|\w+exception)$).*[^\W\d_]{2}",
 }
 NEAR = 3  # characters between the parts of an address
 _WORD = re.compile(r"[^\W\d_]{2}")

@@ -4,18 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
 import numpy as np
-from numpy.typing import NDArray
-from scipy.optimize import minimize_scalar
-from scipy.special import log_softmax, softmax
-from sklearn.linear_model import LogisticRegression
-from sklearn.model_selection import StratifiedKFold, cross_val_predict
 from threadpoolctl import threadpool_limits
 
+from assistant.head import Head, fit
 from domains.manifest import Sentiment
 from domains.pack import Domain
 from retrieval.embedder import Vectors
@@ -23,8 +19,6 @@ from retrieval.embedder import Vectors
 NOWHERE = ""  # the router's class for what belongs to no pack
 ANYWHERE = "*"  # … and for greetings and thanks, which belong to every pack
 OUT_OF_SCOPE = Path(__file__).parent / "out_of_scope.txt"
-SEED = 0
-_FOLDS = 4
 
 _SUBJECT = re.compile(r"\b(?:my|our)\b", re.IGNORECASE)
 _FOLLOW_UP = re.compile(
@@ -43,62 +37,13 @@ class EmbedTexts(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Head:
-    """A calibrated linear classifier on unit vectors."""
-
-    labels: tuple[str, ...]
-    weights: NDArray[np.float64]  # [classes, d], temperature folded in
-    bias: NDArray[np.float64]  # [classes]
-
-    def probabilities(self, vector: Vectors) -> list[tuple[str, float]]:
-        """Labels with their probabilities, likeliest first."""
-        values = softmax(self.weights @ vector + self.bias)
-        return [(self.labels[i], float(values[i])) for i in np.argsort(-values)]
-
-
-def fit(vectors: Vectors, labels: Sequence[str], *, strength: float = 20.0) -> Head:
-    """Fit a head; its temperature is chosen on folds it was not trained on.
-
-    Args:
-        vectors: [n, d], unit rows.
-        labels: n labels; with a single class the head always says that one.
-        strength: inverse L2 regularisation.
-    """
-    classes = sorted(set(labels))
-    if len(classes) == 1:
-        return Head((classes[0],), np.zeros((1, vectors.shape[1])), np.zeros(1))
-    model = LogisticRegression(C=strength, max_iter=1000, class_weight="balanced")
-    target = np.array([classes.index(label) for label in labels])
-    model.fit(vectors, target)
-    scale = 1.0 / _temperature(model, vectors, target)
-    weights, bias = model.coef_, model.intercept_
-    if len(classes) == 2:  # scikit-learn keeps one row for two classes
-        weights, bias = np.vstack([-weights[0] / 2, weights[0] / 2]), np.array([-bias[0] / 2, bias[0] / 2])
-    return Head(tuple(classes), weights * scale, bias * scale)
-
-
-def _temperature(model: LogisticRegression, vectors: Vectors, target: NDArray[np.int_]) -> float:
-    if np.bincount(target).min() < _FOLDS:
-        return 1.0
-    folds = StratifiedKFold(_FOLDS, shuffle=True, random_state=SEED)
-    scores = cross_val_predict(model, vectors, target, cv=folds, method="decision_function")
-    if scores.ndim == 1:
-        scores = np.stack([-scores / 2, scores / 2], axis=1)
-
-    def loss(log_temperature: float) -> float:
-        logs = log_softmax(scores / np.exp(log_temperature), axis=1)
-        return -float(logs[np.arange(len(target)), target].mean())
-
-    return float(np.exp(minimize_scalar(loss, bounds=(-2.5, 2.5), method="bounded").x))
-
-
-@dataclass(frozen=True, slots=True)
 class Reader:
     """The router over all live packs, an intent head for each, one sentiment head for all."""
 
     router: Head
     intents: dict[str, Head]
     sentiment: Head
+    examples: dict[str, tuple[tuple[str, ...], Vectors]] = field(default_factory=dict)  # by pack: texts, [n, d]
 
     def domains(self, vector: Vectors) -> list[tuple[str, float]]:
         """Packs, ``NOWHERE`` and ``ANYWHERE`` with probabilities, likeliest first."""
@@ -114,6 +59,11 @@ class Reader:
         label, probability = self.sentiment.probabilities(vector)[0]
         return ("negative" if label == "negative" else "positive" if label == "positive" else "neutral"), probability
 
+    def nearest(self, domain: str, vector: Vectors, count: int) -> tuple[str, ...]:
+        """The pack's examples that are closest to a question, closest first."""
+        texts, vectors = self.examples.get(domain, ((), vector[None, :0]))
+        return tuple(texts[place] for place in np.argsort(-(vectors @ vector), kind="stable")[:count]) if texts else ()
+
 
 def train(domains: Sequence[Domain], embed: EmbedTexts) -> Reader:
     """Fit every head from the packs' examples, lessons and headings. Takes about a second for three packs."""
@@ -126,6 +76,7 @@ def train(domains: Sequence[Domain], embed: EmbedTexts) -> Reader:
             router=fit(embed(texts), labels),
             intents={domain.name: _intents(domain, embed) for domain in domains if domain.examples},
             sentiment=fit(mood_vectors, moods),
+            examples={domain.name: _known(domain, embed) for domain in domains if domain.examples},
         )
 
 
@@ -139,6 +90,11 @@ def follows_up(question: str) -> bool:
 
 def _intents(domain: Domain, embed: EmbedTexts) -> Head:
     return fit(embed([e.text for e in domain.examples]), [e.intent for e in domain.examples])
+
+
+def _known(domain: Domain, embed: EmbedTexts) -> tuple[tuple[str, ...], Vectors]:
+    texts = tuple(example.text for example in domain.examples)
+    return texts, embed(list(texts))
 
 
 def _routed(domains: Sequence[Domain]) -> list[tuple[str, str]]:

@@ -45,6 +45,24 @@ class Citation:
 
 
 @dataclass(frozen=True, slots=True)
+class Influence:
+    """A word of the question, and how much it spoke for a label (below zero: against it), in logits."""
+
+    word: str
+    weight: float
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """Why a prediction was made."""
+
+    of: str  # "domain", "intent" or "sentiment"
+    label: str
+    words: tuple[Influence, ...]  # strongest first
+    nearest: tuple[str, ...] = ()  # the pack's examples that are closest to the question
+
+
+@dataclass(frozen=True, slots=True)
 class Turn:
     """One finished turn. Immutable; a reviewer's answer makes a new one by ``replace``."""
 
@@ -65,6 +83,7 @@ class Turn:
     timings: dict[str, float] = field(default_factory=dict)  # seconds since the question arrived
     reasons: tuple[str, ...] = ()  # why a person should look at it
     held: bool = False  # the user waits for a person
+    explanations: tuple[Explanation, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

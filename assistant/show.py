@@ -20,6 +20,7 @@ from assistant.settings import Settings, SettingsError
 if TYPE_CHECKING:
     from assistant.audit import Audit
     from assistant.evaluation.golden import Graded
+    from assistant.heads_training import Task
     from assistant.intake import Skipped
     from assistant.knowledge import Check
     from assistant.models import Installed, Model
@@ -269,6 +270,20 @@ def role(name: str) -> Role:
         if known == name:
             return known  # type: ignore[no-any-return]
     raise SettingsError(f"role {name!r} is unknown; it is one of {', '.join(get_args(Role))}")
+
+
+def task(name: str) -> Task:
+    """What a head is for, by name.
+
+    Raises:
+        SettingsError: there is no such task.
+    """
+    from assistant.heads_training import Task
+
+    for known in get_args(Task):
+        if known == name:
+            return known  # type: ignore[no-any-return]
+    raise SettingsError(f"task {name!r} is unknown; it is one of {', '.join(get_args(Task))}")
 
 
 @contextmanager

@@ -8,7 +8,8 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from assistant import pii
-from assistant.record import Turn
+from assistant.record import Explanation, Turn
+from retrieval.embedder import STRIPPED
 
 _TURN = TypeAdapter(Turn)
 
@@ -16,6 +17,7 @@ _TURN = TypeAdapter(Turn)
 def masked(turn: Turn) -> Turn:
     """The turn without personal data. What a source or a policy text says is public and stays."""
     reasons = _each(turn.reasons)  # one may repeat the error of a pack's code, and that the question
+    turn = replace(turn, explanations=tuple(_unnamed(one, turn.question) for one in turn.explanations))
     if turn.author == "policy":
         return replace(turn, question=pii.mask(turn.question), dropped=_each(turn.dropped), reasons=reasons)
     public = [citation.text for citation in turn.citations]
@@ -41,6 +43,12 @@ def unpack_turn(record: dict[str, Any] | None) -> Turn:
         ValueError: the record is not of this version.
     """
     return _TURN.validate_python(record, strict=False)
+
+
+def _unnamed(explanation: Explanation, question: str) -> Explanation:
+    """Without words that stand in personal data, or in an earlier question, which is masked by itself."""
+    open_words = {word.strip(STRIPPED) for word in pii.mask(question).split()}
+    return replace(explanation, words=tuple(one for one in explanation.words if one.word in open_words))
 
 
 def _each(texts: tuple[str, ...], public: list[str] | None = None) -> tuple[str, ...]:

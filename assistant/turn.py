@@ -13,6 +13,7 @@ from assistant import answer, safety
 from assistant.answer import Draft, Found
 from assistant.clock import Clock
 from assistant.detectors import Detectors, shipped
+from assistant.explain import explain
 from assistant.hearing import Heard, hear
 from assistant.packs import Pack
 from assistant.reader import ANYWHERE, NOWHERE, Reader
@@ -86,7 +87,9 @@ def take_turn(parts: Parts, question: Question) -> Iterator[Event]:
     else:
         draft = yield from respond(parts, pack, replace(question, text=heard.text), heard, reading, clock)
     clock.mark("total")
-    yield Done(_turn(question, reading, pack, screened.findings, draft, clock))
+    turn = _turn(question, reading, pack, screened.findings, draft, clock)
+    why = explain(parts.embedder, parts.reader, reading, heard.context, heard.vector)
+    yield Done(replace(turn, explanations=why))
 
 
 def read(parts: Parts, question: Question, heard: Heard) -> Reading:

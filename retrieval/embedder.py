@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import threading
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
 Vectors = NDArray[np.float32]
+STRIPPED = ".,;:!?\"'()"  # what is taken from the ends of a word
 
 
 class RetrievalError(Exception):
@@ -56,11 +58,48 @@ class SentenceEmbedder:
         self._lock = threading.Lock()
         self.fingerprint = _fingerprint(model, self._model)
 
+    @property
+    def transformer(self) -> Any:
+        """The encoder itself, which fine-tuning copies from and never changes."""
+        first: Any = self._model[0]
+        return first.model if hasattr(first, "model") else first.auto_model
+
+    @property
+    def tokenizer(self) -> Any:
+        """Cuts texts into the encoder's tokens."""
+        return self._model.tokenizer
+
     def embed(self, texts: Sequence[str]) -> Vectors:
         """Embed ``texts``: [n, d], rows of unit length."""
         with self._lock:  # torch gains nothing from two encodes at once on a CPU
             rows = self._model.encode(list(texts), batch_size=32, normalize_embeddings=True, show_progress_bar=False)
         return np.ascontiguousarray(rows, dtype=np.float32)
+
+    def parts(self, text: str) -> list[tuple[str, Vectors]]:
+        """Words in order with their parts of the sentence vector, [d] each; empty where it is no mean of tokens."""
+        import torch  # late, as above
+
+        if getattr(self._model[1], "pooling_mode", None) != "mean" or not self.tokenizer.is_fast:
+            return []
+        longest = self._model.max_seq_length
+        tokens = self.tokenizer(text, truncation=True, max_length=longest, return_tensors="pt")
+        inputs = {name: value.to(self._model.device) for name, value in tokens.items()}
+        with self._lock, torch.no_grad():
+            hidden = self.transformer(**inputs).last_hidden_state[0].cpu().numpy()
+        rows = np.asarray(hidden / np.linalg.norm(hidden.sum(0)), dtype=np.float32)
+        return _by_word(text, [tokens.token_to_chars(number) for number in range(len(rows))], rows)
+
+
+def _by_word(text: str, spans: Sequence[Any], rows: Vectors) -> list[tuple[str, Vectors]]:
+    """Tokens joined to the words between spaces that they stand in; what marks beginning and end belongs to none."""
+    found = []
+    for word in re.finditer(r"\S+", text):
+        inside = [
+            row for span, row in zip(spans, rows, strict=True) if span and word.start() <= span.start < word.end()
+        ]
+        if inside:
+            found.append((word[0].strip(STRIPPED), np.sum(inside, axis=0)))
+    return found
 
 
 def _fingerprint(model: str, loaded: SentenceTransformer) -> str:

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from assistant.record import Author, Citation, Reading, Sentence, Turn
+from assistant.record import Author, Citation, Explanation, Influence, Reading, Sentence, Turn
 
 if TYPE_CHECKING:
     from assistant.chats import StoredTurn
@@ -277,8 +277,27 @@ def why(turn: Turn, key: str) -> str:
     facts = "".join(f"<dt>{label}</dt><dd>{esc(value)}</dd>" for label, value in rows if value)
     return (
         f'<details class="why" id="why-{esc(key)}"><summary>Why this answer?</summary>'
-        f"<dl>{facts}</dl>{hit_table(turn.hits)}{dropped(turn.dropped)}</details>"
+        f"<dl>{facts}</dl>{explained(turn.explanations)}{hit_table(turn.hits)}{dropped(turn.dropped)}</details>"
     )
+
+
+def explained(explanations: Sequence[Explanation]) -> str:
+    """The words that drove each prediction, those against it marked, and the nearest examples."""
+    rows = "".join(
+        f"<tr><td>{esc(one.of.capitalize())}: {esc(one.label.replace('_', ' '))}</td>"
+        f"<td>{' '.join(_influence(word) for word in one.words)}</td></tr>"
+        for one in explanations
+        if one.words
+    )
+    near = "".join(f"<li>{esc(text)}</li>" for one in explanations for text in one.nearest)
+    head = "<tr><th>Read as</th><th>because of these words</th></tr>"
+    table = f'<div class="scroll"><table>{head}{rows}</table></div>' if rows else ""
+    return table + (f'<p class="caption">Nearest known examples</p><ul>{near}</ul>' if near else "")
+
+
+def _influence(word: Influence) -> str:
+    sign = "for" if word.weight > 0 else "against"
+    return chip(f"{word.word} {word.weight:+.1f}", kind=sign, title=f"speaks {sign} it, in logits")
 
 
 def hit_table(hits: Sequence[Hit]) -> str:

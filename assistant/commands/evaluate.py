@@ -8,9 +8,11 @@ from typing import Annotated
 import typer
 
 from assistant import show
+from assistant.commands import understanding
 from assistant.commands.console import Json, opened, out, progress
 
 app = typer.Typer(no_args_is_help=True, help="Measure the product, on its own exams or on your data.")
+app.registered_commands += understanding.app.registered_commands
 
 
 @app.command("golden")

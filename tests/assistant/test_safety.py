@@ -129,7 +129,7 @@ def test_every_live_pack_watches_and_the_chosen_ones_text_answers(
 )
 def test_an_injection_is_blocked(library: Domain, text: str, code: str) -> None:
     found = safety.screen_input(text, library)
-    assert codes(found) == [code]
+    assert [finding.code for finding in found if not finding.code.startswith("pii.")] == [code]
     assert safety.blocked(found)
     assert safety.is_order(text)
 

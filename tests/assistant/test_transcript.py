@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 from pydantic import ValidationError
 
-from assistant.record import Citation, Reading, Turn
+from assistant.record import Citation, Explanation, Influence, Reading, Turn
 from assistant.transcript import masked, pack_turn, unpack_turn
 from domains.api import Finding
 from retrieval.passage import Document, Hit, passages
@@ -36,6 +36,9 @@ TURN = Turn(
     timings={"read": 0.01},
     reasons=("held: why",),
     held=True,
+    explanations=(
+        Explanation("intent", "loan", (Influence("desk", 0.9), Influence("me@home.example", 0.4)), ("a loan",)),
+    ),
 )
 
 
@@ -50,6 +53,7 @@ def test_personal_data_is_masked_and_what_a_source_says_stays() -> None:
     assert found.sentences == ("Write to desk@library.example.", "You wrote from [email].")
     assert found.dropped == ("Call [phone], [email].",)
     assert found.citations == TURN.citations
+    assert [one.word for one in found.explanations[0].words] == ["desk"]
     assert "me@home.example" not in json.dumps(pack_turn(found))
 
 

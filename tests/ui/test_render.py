@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
-from assistant.record import Author, Sentence
+from assistant.record import Author, Explanation, Influence, Sentence
 from assistant.users import User
 from domains.api import Finding
 from tests.ui.fake_app import FakeApp
@@ -278,3 +278,13 @@ def test_only_an_admin_sees_the_buttons_of_a_pack_and_no_one_can_remove_a_shippe
     shown = panels.packs(live, [], admin=True)
     assert shown.count('data-act="disable"') == 3
     assert shown.count('data-act="remove"') == 1
+
+
+def test_why_names_the_words_for_and_against_a_reading_and_the_nearest_examples() -> None:
+    words = (Influence(EVIL, 1.24), Influence("card", -0.31))
+    page = stored(turn("q", "a", explanations=(Explanation("intent", "lost_card", words, (EVIL,)),)))
+    seen = Tags(page)
+    assert "Intent: lost card" in seen.text and "Nearest known examples" in seen.text
+    assert f"{EVIL} +1.2" in seen.text and "card -0.3" in seen.text
+    assert "speaks against it" in page and {tag for tag, _ in seen.seen} <= ALLOWED
+    assert "because of these words" not in stored(turn("q", "a"))
