@@ -39,12 +39,14 @@ exam: models ## what every shipped pack must refuse, escalate, disclaim and answ
 		$(BIN)/assistant domains check domains/$$pack --exam --junit exam-$$pack.xml || exit 1; \
 	done
 
-bench: models ## the long measurements: exams of all packs with and without adapters, speed and memory
+bench: models ## the long measurements: exams with and without adapters, speed, peft, a 30-minute soak
 	for pack in customer_service finance medical; do \
 		$(BIN)/assistant evaluate golden --domain $$pack --json; \
 		$(BIN)/assistant evaluate golden --domain $$pack --adapter none --json; \
 	done
-	$(BIN)/assistant evaluate speed --json
+	KILLS=220 $(BIN)/pytest tests/retrieval/test_library.py -k killed --timeout 3600
+	for requests in 1 8 32; do $(BIN)/assistant evaluate speed --against-peft --requests $$requests --json; done
+	$(BIN)/python -m pytest tests/adapters/test_soak.py --timeout 2400 --soak-minutes 30
 	-$(BIN)/assistant audit --json
 
 clean: ## remove the virtual environment and caches; models and state stay

@@ -48,8 +48,10 @@ class Base:
 
     @property
     def max_length(self) -> int:
-        """Positions the model has, in tokens."""
-        return int(getattr(self.model.config, "max_position_embeddings", 2048))
+        """Positions the model has, in tokens; those of its window where it looks back no further."""
+        config = self.model.config
+        window = getattr(config, "sliding_window", None) if getattr(config, "use_sliding_window", True) else None
+        return min(int(getattr(config, "max_position_embeddings", 2048)), int(window or 10**9))
 
     def prompt(self, messages: Sequence[Message]) -> list[int]:
         """Token ids up to where the assistant begins to speak.

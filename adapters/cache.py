@@ -84,6 +84,11 @@ class Prefixes:
         while self.bytes > self.limit:
             self.bytes -= self._held.popitem(last=False)[1].nbytes
 
+    def clear(self) -> None:
+        """Drop everything."""
+        self._held.clear()
+        self.bytes = 0
+
     def forget(self, adapter: str) -> None:
         """Drop everything that an adapter computed."""
         for key in [key for key in self._held if key[0] == adapter]:

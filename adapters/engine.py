@@ -115,6 +115,11 @@ class TorchEngine:
         self._forget(digest)
         self.scheduler.run(self.scheduler.expel(digest, AdapterError(f"adapter {digest!r} is not loaded any more")))
 
+    def lengths(self, messages: Sequence[Message]) -> tuple[int, int]:
+        """Tokens of a prompt, and how many of them at its beginning every request of its domain shares."""
+        prompt = self.base.prompt(messages)
+        return len(prompt), self._shared(messages, prompt)
+
     def adapters(self) -> list[Adapter]:
         """What is registered, oldest first."""
         with self._mutex:

@@ -7,6 +7,7 @@ import json
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -35,6 +36,7 @@ class Batch:
     ids: Tensor  # [n, longest]
     targets: Tensor  # [answer tokens in all]
     where: tuple[Tensor, Tensor]  # row and position whose hidden state predicts each target
+    references: Tensor | None = None  # [pairs] for preferences: log-odds before the training
 
 
 def encode(base: Base, chats: Sequence[Sequence[Message]], longest: int) -> list[Example]:
@@ -58,7 +60,7 @@ def digest(chats: Sequence[Sequence[Message]]) -> str:
     return total.hexdigest()
 
 
-def split(examples: Sequence[Example], share: float, seed: int) -> tuple[list[Example], list[Example]]:
+def split(examples: Sequence[Any], share: float, seed: int) -> tuple[list[Any], list[Any]]:
     """Training and validation examples; the same seed gives the same split."""
     shuffled = list(examples)
     random.Random(seed).shuffle(shuffled)  # noqa: S311 - a split, no secret
@@ -76,10 +78,11 @@ def batches(examples: Sequence[Example], size: int, seed: int, pad: int, device:
         near = sorted(order[start : start + size * GROUP], key=len)
         cut += [near[i : i + size] for i in range(0, len(near), size)]
     chance.shuffle(cut)
-    return [_batch(rows, pad, device) for rows in cut]
+    return [batch(rows, pad, device) for rows in cut]
 
 
-def _batch(rows: Sequence[Example], pad: int, device: torch.device) -> Batch:
+def batch(rows: Sequence[Example], pad: int, device: torch.device) -> Batch:
+    """The examples as one batch, in their order."""
     longest = max(len(row) for row in rows)
     padded = [[*row.prompt, *row.answer] + [pad] * (longest - len(row)) for row in rows]
     number = [n for n, row in enumerate(rows) for _ in row.answer]

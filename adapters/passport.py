@@ -12,6 +12,14 @@ from typing import Any
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    PublicFormat,
+    load_pem_private_key,
+    load_pem_public_key,
+)
 
 PASSPORT = "passport.json"
 _DIGESTS = ("weights", "base", "template", "data")
@@ -93,6 +101,51 @@ def write(folder: Path, passport: Passport) -> None:
 def sign(passport: Passport, key: Ed25519PrivateKey) -> Passport:
     """The passport with its signature; any later change of a field voids it."""
     return replace(passport, signature=base64.b64encode(key.sign(passport.canonical())).decode())
+
+
+def public_key(path: Path) -> Ed25519PublicKey:
+    """The key that signatures are checked with, from a PEM file.
+
+    Raises:
+        PassportError: no such file, or no ed25519 public key.
+    """
+    try:
+        key = load_pem_public_key(path.read_bytes())
+    except (OSError, ValueError) as error:
+        raise PassportError(
+            f"{path}: not a public key in PEM: {error}; 'assistant adapters keygen' makes one"
+        ) from error
+    if not isinstance(key, Ed25519PublicKey):
+        raise PassportError(f"{path}: is a {type(key).__name__}, expected an ed25519 public key")
+    return key
+
+
+def private_key(path: Path) -> Ed25519PrivateKey:
+    """The key to sign with, from a PEM file without a password.
+
+    Raises:
+        PassportError: no such file, or no ed25519 private key.
+    """
+    try:
+        key = load_pem_private_key(path.read_bytes(), None)
+    except (OSError, ValueError, TypeError) as error:
+        raise PassportError(f"{path}: not a private key in PEM without a password: {error}") from error
+    if not isinstance(key, Ed25519PrivateKey):
+        raise PassportError(f"{path}: is a {type(key).__name__}, expected an ed25519 private key")
+    return key
+
+
+def new_keys(private: Path, public: Path) -> None:
+    """Write a fresh pair; the private file is for its owner only, and neither may exist."""
+    key = Ed25519PrivateKey.generate()
+    secret = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    known = key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+    for path, content, mode in ((private, secret, 0o600), (public, known, 0o644)):
+        try:
+            with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as file:
+                file.write(content)
+        except FileExistsError as error:
+            raise PassportError(f"{path}: exists already; choose another name") from error
 
 
 def check_signature(passport: Passport, key: Ed25519PublicKey) -> None:

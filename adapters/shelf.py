@@ -19,7 +19,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
-from adapters.passport import PASSPORT
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from adapters.passport import PASSPORT, read, sign, write
 from adapters.store import CONFIG, WEIGHTS, AdapterError, digest_of, find
 
 RECORD = "record.jsonl"
@@ -119,7 +121,11 @@ class Shelf:
             AdapterError: there is none, or its folder is gone.
         """
         digest = self._current_digest(name, self.entries())
-        return find(self.roots, name) if digest is None else self.folder(name, digest)
+        if digest is not None:
+            return self.folder(name, digest)
+        found = find(self.roots, name)
+        copy = self.home / DIGESTS / digest_of(found)  # of one that came with the product, and was signed here
+        return copy if (copy / PASSPORT).is_file() else found
 
     def folder(self, name: str, digest: str) -> Path:
         """Where an adapter lies.
@@ -160,6 +166,12 @@ class Shelf:
     def add(self, name: str, folder: Path, by: str, note: str = "") -> Held:
         """Take a finished adapter in as a candidate; its files are copied."""
         digest = digest_of(folder)
+        self._copy(folder, digest)
+        if not any(one.digest == digest for one in self.all() if one.name == name):
+            self._append("candidate", name, digest, by, {}, note)
+        return self.resolve(name, digest)
+
+    def _copy(self, folder: Path, digest: str) -> None:
         target = self.home / DIGESTS / digest
         if not target.exists():
             target.parent.mkdir(parents=True, exist_ok=True)
@@ -170,9 +182,14 @@ class Shelf:
                     if (folder / file).is_file():
                         shutil.copyfile(folder / file, made / file)
                 made.rename(target)
-        if not any(one.digest == digest for one in self.all() if one.name == name):
-            self._append("candidate", name, digest, by, {}, note)
-        return self.resolve(name, digest)
+
+    def sign(self, name: str, digest: str, key: Ed25519PrivateKey) -> Held:
+        """Sign the passport of our copy of an adapter; one that came with the product stays as it came."""
+        source = self.resolve(name, digest)
+        self._copy(source.folder, source.digest)
+        folder = self.home / DIGESTS / source.digest
+        write(folder, sign(read(folder), key))
+        return self.resolve(name, source.digest)
 
     def promote(self, name: str, digest: str, by: str, reports: Mapping[str, str], note: str = "") -> None:
         """Let a candidate speak; what spoke is retired and can be rolled back to."""
@@ -233,7 +250,8 @@ class Shelf:
                 folder = found
             yield Held(name, entry.digest, "current" if entry.digest == current else state, folder, entry.at, entry.by)
         if found and built_in and built_in not in latest:
-            yield Held(name, built_in, "retired" if current else "current", found, None, None)
+            state = "retired" if current else "current"
+            yield Held(name, built_in, state, self.folder(name, built_in), None, None)
 
     def _current_digest(self, name: str, entries: Sequence[Entry]) -> str | None:
         turns = [entry for entry in entries if entry.name == name and entry.action in ("promote", "rollback")]

@@ -9,54 +9,32 @@ import time
 import warnings
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
-from peft import LoraConfig, get_peft_model, get_peft_model_state_dict, set_peft_model_state_dict
+from peft import get_peft_model, get_peft_model_state_dict, set_peft_model_state_dict
 from peft.helpers import disable_input_dtype_casting
 from peft.tuners.lora import LoraLayer
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from adapters import checkpoint
+from adapters import adversarial, card, checkpoint, methods
 from adapters import examples as data
 from adapters.base import Base
 from adapters.chat import Message
+from adapters.curves import CURVES, draw
+from adapters.objective import Imitate, Objective, Pair, Prefer
 from adapters.passport import PASSPORT, Passport, write
-from adapters.store import WEIGHTS, digest_of
+from adapters.recipe import Recipe, TrainError
+from adapters.store import WEIGHTS, Adapter, digest_of
 
+Triple = tuple[Sequence[Message], str, str]  # prompt, the better answer, the worse one
 Progress = Callable[[str, int, int], None]  # what, steps done, steps in all
-LINEAR = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 CHECKPOINT = ".checkpoint"
-
-
-class TrainError(Exception):
-    """A training that cannot start. The message says what to change."""
-
-
-@dataclass(frozen=True, slots=True)
-class Recipe:
-    """How to train. The defaults fit 20 minutes on two cores for about 1,500 examples of 500 tokens."""
-
-    rank: int = 8
-    alpha: int = 16
-    dropout: float = 0.05
-    targets: tuple[str, ...] = LINEAR
-    layers: int | None = None  # only the upper so many; None: all
-    epochs: int = 3
-    batch: int = 4
-    accumulate: int = 2  # batches per step of the optimizer
-    learning_rate: float = 5e-4
-    warmup: float = 0.05  # share of the training
-    clip: float = 1.0  # norm of the gradient
-    longest: int = 1024  # tokens; longer examples are dropped and counted
-    validation: float = 0.1  # share of the examples
-    patience: int = 1  # evaluations without improvement before it stops
-    max_minutes: float = 20.0
-    seed: int = 0
 
 
 @dataclass(slots=True)
@@ -69,48 +47,96 @@ class _State:
     best: float = math.inf
     stale: int = 0
     done: bool = False
+    training: list[tuple[float, float]] = field(default_factory=list)  # step, loss
+    validation: list[tuple[float, float]] = field(default_factory=list)
 
 
-class _Dropout(nn.Module):
-    """Dropout with one mask for all tokens of an example: a mask per token takes 40 % of a step on a CPU."""
+@dataclass(frozen=True, slots=True)
+class _Origin:
+    """What a training began with."""
 
-    def __init__(self, share: float) -> None:
-        super().__init__()
-        self.share = share
-
-    def forward(self, x: Tensor) -> Tensor:
-        if not self.training or self.share == 0:
-            return x
-        keep = torch.empty(x.shape[0], 1, x.shape[-1], dtype=x.dtype, device=x.device).bernoulli_(1 - self.share)
-        return x * (keep / (1 - self.share))
+    data: str  # digest of the chats
+    dropped: int  # chats that could not be used
+    start: str | None  # digest of the adapter that it began with
 
 
 def train(
-    base: Base, chats: Sequence[Sequence[Message]], out: Path, recipe: Recipe, progress: Progress = lambda *_: None
+    base: Base,
+    chats: Sequence[Sequence[Message]],
+    out: Path,
+    recipe: Recipe,
+    progress: Progress = lambda *_: None,
+    start: Adapter | None = None,
 ) -> Passport:
     """Train on the last assistant message of each chat and write the adapter into ``out``.
 
     A run that was killed goes on from its last evaluation when called again with the same data and recipe.
     ``base`` must be one that no engine serves; its own weights come back untouched.
 
+    Args:
+        base: what the adapter changes.
+        chats: what to learn.
+        out: folder of the adapter.
+        recipe: how to train.
+        progress: told each step.
+        start: another adapter to begin with, of the same method, rank, layers and targets.
+
     Raises:
+        AdapterError: ``start`` has other tensors than the recipe makes.
         TrainError: ``out`` is finished already, too few usable examples, or ``base`` carries adapters.
     """
+    usable = data.encode(base, chats, recipe.longest)
+    origin = _Origin(data.digest(chats), len(chats) - len(usable), start.digest if start else None)
+    return _conduct(base, usable, origin, Imitate(recipe.label_smoothing), out, recipe, progress, start)
+
+
+def prefer(
+    base: Base,
+    triples: Sequence[Triple],
+    out: Path,
+    recipe: Recipe,
+    beta: float = 0.1,
+    progress: Progress = lambda *_: None,
+    start: Adapter | None = None,
+) -> Passport:
+    """Train by direct preference optimisation; see ``train``. Losses and odds are per pair of answers."""
+    encoded = [
+        (data.encode(base, [[*prompt, Message("assistant", answer)] for answer in (good, bad)], recipe.longest))
+        for prompt, good, bad in triples
+    ]
+    pairs = [Pair(both[0], both[1]) for both in encoded if len(both) == 2]
+    chats = [[*prompt, Message("assistant", answer)] for prompt, *both in triples for answer in both]
+    origin = _Origin(data.digest(chats), len(triples) - len(pairs), start.digest if start else None)
+    return _conduct(base, pairs, origin, Prefer(beta), out, recipe, progress, start)
+
+
+def _conduct(
+    base: Base,
+    usable: Sequence[Any],
+    origin: _Origin,
+    objective: Objective,
+    out: Path,
+    recipe: Recipe,
+    progress: Progress,
+    start: Adapter | None,
+) -> Passport:
     if (out / PASSPORT).exists():
         raise TrainError(f"{out} holds a finished adapter; choose another folder")
     if any(isinstance(module, LoraLayer) for module in base.model.modules()):
         raise TrainError("the base model carries adapters already; load one of its own for training")
-    usable = data.encode(base, chats, recipe.longest)
     if len(usable) < 2:
         raise TrainError(
-            f"{len(usable)} of {len(chats)} chats can be used, expected at least 2; "
+            f"{len(usable)} of {len(usable) + origin.dropped} chats can be used, expected at least 2; "
             f"they must end with the assistant and have at most {recipe.longest} tokens"
         )
     out.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(recipe.seed)
     model = _with_lora(base, recipe)
     try:
-        return _Run(base, model, chats, usable, out, recipe, progress).whole()
+        if start is not None:
+            methods.begin_with(model, start)
+        examples = data.split(usable, recipe.validation, recipe.seed)
+        return _Run(base, model, origin, objective, examples, out, recipe, progress).whole()
     finally:
         model.unload()
         base.model.train(False)
@@ -119,19 +145,13 @@ def train(
 def _with_lora(base: Base, recipe: Recipe) -> Any:
     depth = int(base.model.config.num_hidden_layers)
     upper = None if recipe.layers is None else list(range(depth - recipe.layers, depth))
-    config = LoraConfig(
-        r=recipe.rank,
-        lora_alpha=recipe.alpha,
-        target_modules=list(recipe.targets),
-        layers_to_transform=upper,
-        task_type="CAUSAL_LM",
-    )
+    config = methods.config(recipe.method, recipe.rank, recipe.alpha, recipe.targets, upper)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="`is_gradient_checkpointing`")  # peft 0.21 on transformers 5.23
         model = get_peft_model(base.model, config)
     for module in model.modules():
         if isinstance(module, LoraLayer):
-            module.lora_dropout["default"] = _Dropout(recipe.dropout)
+            module.lora_dropout["default"] = methods.Dropout(recipe.dropout)
     return model
 
 
@@ -142,8 +162,9 @@ class _Run:
         self,
         base: Base,
         model: Any,
-        chats: Sequence[Sequence[Message]],
-        usable: list[data.Example],
+        origin: _Origin,
+        objective: Objective,
+        examples: tuple[list[Any], list[Any]],
         out: Path,
         recipe: Recipe,
         progress: Progress,
@@ -151,10 +172,12 @@ class _Run:
         from torch.utils.tensorboard import SummaryWriter  # late: an extra that only training needs
 
         self.base, self.model, self.out, self.recipe, self.progress = base, model, out, recipe, progress
-        self.data, self.dropped = data.digest(chats), len(chats) - len(usable)
-        self.train, self.held_out = data.split(usable, recipe.validation, recipe.seed)
+        self.origin, self.objective = origin, objective
+        self.train, self.held_out = (self._prepared(rows) for rows in examples)
+        self.embedding: nn.Module = base.model.get_input_embeddings()
         self.weights = [weight for weight in model.parameters() if weight.requires_grad]
-        self.optimizer = torch.optim.AdamW(self.weights, lr=recipe.learning_rate, weight_decay=0.0)
+        decay = recipe.weight_decay
+        self.optimizer = torch.optim.AdamW(self.weights, lr=recipe.learning_rate, weight_decay=decay)
         self.steps = recipe.epochs * math.ceil(math.ceil(len(self.train) / recipe.batch) / recipe.accumulate)
         self.state, self.best = _State(), self._lora()
         self.log = SummaryWriter(str(out / "tensorboard"))
@@ -187,19 +210,32 @@ class _Run:
     def _step(self, group: list[data.Batch], began: float) -> None:
         for settings in self.optimizer.param_groups:
             settings["lr"] = self.recipe.learning_rate * self._schedule(began)
-        tokens = sum(len(batch.targets) for batch in group)
+        units = sum(map(self.objective.units, group))
         total = 0.0
         for batch in group:
-            loss = nn.functional.cross_entropy(self._logits(batch), batch.targets, reduction="sum") / tokens
-            torch.autograd.backward(loss)
-            total += float(loss.detach())
+            loss = partial(self._loss, batch, units)
+            if self.recipe.adversarial:
+                total += adversarial.learn_twice(self.embedding, self.recipe.adversarial, loss)
+            else:
+                plain = loss()
+                torch.autograd.backward(plain)
+                total += float(plain.detach())
         nn.utils.clip_grad_norm_(self.weights, self.recipe.clip)
         self.optimizer.step()
         self.optimizer.zero_grad()
         self.state.step += 1
+        self.state.training.append((self.state.step, total))
         self.log.add_scalar("train/loss", total, self.state.step)
         self.log.add_scalar("train/learning_rate", self.optimizer.param_groups[0]["lr"], self.state.step)
         self.progress(f"training, loss {total:.3f}", self.state.step, self.steps)
+
+    def _loss(self, batch: data.Batch, units: int) -> Tensor:
+        return self.objective.loss(self._logits(batch), batch) / units
+
+    def _prepared(self, rows: list[Any]) -> list[Any]:
+        self.model.eval()
+        with disable_input_dtype_casting(self.model):
+            return self.objective.prepare(rows, self._pad, self.base.model.device, self._logits)
 
     def _logits(self, batch: data.Batch) -> Tensor:
         """fp32 [answer tokens, vocabulary]: the vocabulary's product is made for the answer's tokens only."""
@@ -214,29 +250,33 @@ class _Run:
         return nullcontext() if kind == torch.float32 else torch.autocast(self.base.model.device.type, dtype=kind)
 
     def _schedule(self, began: float) -> float:
-        """Linear warm-up, then a cosine that ends with the steps or with the time, whichever is nearer."""
-        done = max(self.state.step / self.steps, self._spent(began))
+        """Linear warm-up, then the schedule, which ends with the steps or with the time, whichever is nearer."""
+        done = min(1.0, max(self.state.step / self.steps, self._spent(began)))
         warm = min(1.0, (self.state.step + 1) / max(1.0, self.recipe.warmup * self.steps))
-        return warm * 0.5 * (1 + math.cos(math.pi * min(1.0, done)))
+        falls = {"cosine": 0.5 * (1 + math.cos(math.pi * done)), "linear": 1 - done, "constant": 1.0}
+        return warm * falls[self.recipe.schedule]
 
     def _spent(self, began: float) -> float:
         return (time.monotonic() - began) / (60 * self.recipe.max_minutes)
 
     @torch.no_grad()
     def _evaluate(self) -> dict[str, float]:
-        """Per answer token, over the held-out examples: loss, and share predicted exactly."""
+        """Over the held-out examples, per unit of the objective."""
         self.model.eval()
-        loss, right, tokens = 0.0, 0, 0
+        sums: dict[str, float] = {}
+        units = 0
         for batch in self._batches(self.held_out, 0):
-            logits = self._logits(batch)
-            loss += float(nn.functional.cross_entropy(logits, batch.targets, reduction="sum"))
-            right += int((logits.argmax(-1) == batch.targets).sum())
-            tokens += len(batch.targets)
-        return {"validation_loss": loss / tokens, "token_accuracy": right / tokens}
+            for name, value in self.objective.measure(self._logits(batch), batch).items():
+                sums[name] = sums.get(name, 0.0) + value
+            units += self.objective.units(batch)
+        return {name: value / units for name, value in sums.items()}
 
-    def _batches(self, rows: list[data.Example], seed: int) -> list[data.Batch]:
-        pad = int(self.base.tokenizer.pad_token_id or 0)
-        return data.batches(rows, self.recipe.batch, seed, pad, self.base.model.device)
+    @property
+    def _pad(self) -> int:
+        return int(self.base.tokenizer.pad_token_id or 0)
+
+    def _batches(self, rows: list[Any], seed: int) -> list[data.Batch]:
+        return self.objective.batches(rows, self.recipe.batch, seed, self._pad, self.base.model.device)
 
     def _keep_best(self, found: dict[str, float], began: float) -> None:
         state, loss = self.state, found["validation_loss"]
@@ -245,6 +285,7 @@ class _Run:
         else:
             state.stale += 1
         state.seconds = time.monotonic() - began
+        state.validation.append((state.step, loss))
         over = state.epoch >= self.recipe.epochs or self._spent(began) >= 1.0
         state.done = over or state.stale >= self.recipe.patience
         for name, value in found.items():
@@ -257,7 +298,15 @@ class _Run:
         set_peft_model_state_dict(self.model, dict(tensors))
 
     def _identity(self) -> dict[str, Any]:
-        return {"base": self.base.digest, "data": self.data, "recipe": asdict(self.recipe)}
+        return {
+            "base": self.base.digest,
+            "data": self.origin.data,
+            "recipe": self._recipe(),
+        }
+
+    def _recipe(self) -> dict[str, Any]:
+        made = {**asdict(self.recipe), "targets": list(self.recipe.targets), "start": self.origin.start}
+        return made | {"objective": repr(self.objective)}
 
     def _save_checkpoint(self) -> None:
         moments = {
@@ -292,9 +341,14 @@ class _Run:
             weights=digest_of(self.out),
             base=self.base.digest,
             template=self.base.template_digest,
-            data=self.data,
-            counts={"train": len(self.train), "validation": len(self.held_out), "dropped": self.dropped},
-            recipe={**asdict(self.recipe), "targets": list(self.recipe.targets)},
+            data=self.origin.data,
+            counts={"train": len(self.train), "validation": len(self.held_out), "dropped": self.origin.dropped},
+            recipe={
+                **asdict(self.recipe),
+                "targets": list(self.recipe.targets),
+                "start": self.origin.start,
+                "objective": repr(self.objective),
+            },
             seed=self.recipe.seed,
             rank=self.recipe.rank,
             targets=self.recipe.targets,
@@ -302,32 +356,9 @@ class _Run:
             after=after,
             created=datetime.now(UTC).isoformat(timespec="seconds"),
         )
-        (self.out / "README.md").write_text(_card(self.out.name, self.base, passport), encoding="utf-8")
+        draw(self.out / CURVES, self.state.training, self.state.validation)
+        (self.out / "README.md").write_text(card.write(self.out.name, self.base, passport), encoding="utf-8")
         (self.out / CHECKPOINT).unlink(missing_ok=True)
         # written last: a folder without a passport is a training that did not finish
         write(self.out, passport)
         return passport
-
-
-def _card(name: str, base: Base, passport: Passport) -> str:
-    counts = ", ".join(f"{number} {use}" for use, number in passport.counts.items())
-    rows = "\n".join(f"| {key} | {passport.before[key]:.3f} | {passport.after[key]:.3f} |" for key in passport.after)
-    return f"""---
-base_model: {base.folder.name}
-library_name: peft
-tags: [lora]
----
-# {name}
-
-LoRA adapter, rank {passport.rank}, on {", ".join(passport.targets)}. It fits one base model only,
-sha256 `{passport.base}`; `{PASSPORT}` holds all digests and the recipe.
-
-Examples: {counts}; sha256 `{passport.data}`. Seed {passport.seed}. Trained {passport.created}.
-
-| on held-out examples | before | after |
-|---|---|---|
-{rows}
-
-It answers from passages put before it, and is no source of knowledge by itself. Speak it only behind the checks of the
-assistant that it was trained for.
-"""

@@ -17,6 +17,7 @@ from assistant.words import content, quantities
 from domains.api import Finding
 from retrieval.embedder import Vectors
 from retrieval.passage import Hit, sentences
+from retrieval.tables import Scope
 
 ENOUGH = 0.7  # probability that the sentences shown hold the answer, from which no more are added
 MOST = 3  # sentences of an answer
@@ -59,9 +60,9 @@ def said(outcome: Outcome, author: Author, text: str, *findings: Finding, tool: 
     return Draft(outcome, author, (text,), findings=findings, tool=tool)
 
 
-def search(pack: Pack, text: str, vector: Vectors) -> Found:
-    """Search a pack's index; passages that give orders to the model are left out and reported."""
-    hits, near = pack.learned.find(pack.index, text, vector)
+def search(pack: Pack, text: str, vector: Vectors, groups: frozenset[str] = frozenset()) -> Found:
+    """Search what everybody and ``groups`` may read; passages that give orders to the model are left out, reported."""
+    hits, near = pack.learned.find(pack.index, text, vector, Scope(groups))
     honest = tuple(hit for hit in hits if not safety.is_order(hit.passage.text))
     planted = tuple(
         Finding("injection.passage", "review", "passage", hit.passage.id) for hit in hits if hit not in honest
@@ -182,6 +183,9 @@ class Gate:
             quote=passage.text[backed.start : backed.end],
             sha256=passage.sha256,
             text=passage.text,
+            access=passage.access,
+            page=passage.page,
+            domain=self.pack.domain.name,
         )
 
 

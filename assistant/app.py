@@ -11,6 +11,7 @@ import adapters
 from adapters import base, store
 from adapters.chat import Sampling
 from adapters.engine import Limits, TorchEngine
+from adapters.passport import public_key
 from adapters.shelf import Shelf
 from adapters.store import Adapter
 from assistant import models, reader
@@ -80,6 +81,11 @@ def build(settings: Settings, say: Say = lambda _: None, progress: Loading | Non
     loaded = base.load(source, dtype=settings.dtype, device=settings.device, threads=settings.threads)
     engine = TorchEngine(loaded, limits=Limits(slots=settings.concurrency))
     cache = VectorCache(embed, settings.home / "cache")
+    key = public_key(settings.adapter_key) if settings.adapter_key else None
+
+    def verify(folder: Path) -> Adapter:
+        return store.verify(folder, engine.base, key)
+
     shelf = Shelf(settings.home / "adapters", (SHIPPED_ADAPTERS,))
     current: list[Parts] = []  # one element, swapped whole
 
@@ -90,7 +96,7 @@ def build(settings: Settings, say: Say = lambda _: None, progress: Loading | Non
     def adapter(name: str) -> Adapter | None:
         if not settings.adapters:
             return None
-        found = replace(store.verify(shelf.current(name), engine.base), name=name)
+        found = replace(verify(shelf.current(name)), name=name)
         engine.load(found)
         return found
 
@@ -105,7 +111,7 @@ def build(settings: Settings, say: Say = lambda _: None, progress: Loading | Non
         reviews=Reviews(state),
         knowledge=Knowledge(packs),
         engine=engine,
-        life=Life(shelf, packs, engine, lambda: current[0]),
+        life=Life(shelf, packs, engine, lambda: current[0], verify),
         parts=lambda: current[0],
     )
 

@@ -17,9 +17,10 @@ from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 
 from assistant import pii
+from assistant.access import shown
 from assistant.record import LONGEST, Done, Event, Outcome, Reading, Sentence, Turn, Understood
 from assistant.reviews import open_ticket
-from assistant.store import ConversationRow, Store, TurnRow, now
+from assistant.store import ConversationRow, Store, TurnRow, UserRow, now
 from assistant.transcript import masked, pack_turn, unpack_turn
 from assistant.turn import Parts, Question, take_turn
 from domains.api import Exchange
@@ -139,8 +140,10 @@ class Chats:
         """
         with self._store.begin() as session:
             _owned(session, user, conversation)
+            groups = _groups(session, conversation)
             rows = session.scalars(select(TurnRow).where(TurnRow.conversation == conversation).order_by(TurnRow.id))
-            return [_stored(row) for row in rows]
+            turns = [_stored(row) for row in rows]
+            return [replace(one, turn=shown(one.turn, groups)) for one in turns]
 
     def version(self, user: str, conversation: int) -> int:
         """Grows whenever a turn was stored or changed by a reviewer."""
@@ -200,7 +203,8 @@ class Chats:
                 .order_by(TurnRow.id.desc())
                 .limit(REMEMBERED)
             ).all()
-            turns = [unpack_turn(row.record) for row in reversed(earlier)]
+            groups = _groups(session, conversation)
+            turns = [shown(unpack_turn(row.record), groups) for row in reversed(earlier)]
             row = TurnRow(conversation=conversation, created=now(), state="running", question=pii.mask(text))
             session.add(row)
             chat = session.get_one(ConversationRow, conversation)
@@ -210,7 +214,7 @@ class Chats:
             history = tuple(Exchange(turn.question, turn.answer) for turn in turns)
             last = turns[-1] if turns else None
             awaited = last is not None and last.outcome == "clarify" and last.tool is not None
-            return Question(text, domain, history, last.reading.domain if last else None, awaited), row.id
+            return Question(text, domain, history, last.reading.domain if last else None, awaited, groups), row.id
 
     def _work(self, conversation: int, turn_id: int, question: Question, run: _Run) -> None:
         last: Event | Exception
@@ -224,7 +228,7 @@ class Chats:
         run.events.put(last)
 
     def _run(self, question: Question, run: _Run) -> Turn:
-        shown: list[str] = []
+        spoken: list[str] = []
         reading: Reading | None = None
         try:
             for event in take_turn(self._parts(), question):
@@ -233,10 +237,10 @@ class Chats:
                 if isinstance(event, Understood):
                     reading = event.reading
                 if isinstance(event, Sentence):
-                    shown.append(event.text)
+                    spoken.append(event.text)
                 run.events.put(event)
                 if run.stop.is_set():
-                    return _partial(question, reading, shown, "stopped by the user")
+                    return _partial(question, reading, spoken, "stopped by the user")
         except Exception as error:  # noqa: BLE001 - a refusal and a ticket, never a lost question
             return replace(_partial(question, reading, [FAILED], f"the turn failed: {error!r}"), outcome="unknown")
         raise AssertionError("take_turn ended without Done")
@@ -283,6 +287,12 @@ def _owned(session: Session, user: str, conversation: int) -> ConversationRow:
     if row is None or row.user != user:  # the same words for both: nobody learns which ids exist
         raise ChatError("There is no such conversation.")
     return row
+
+
+def _groups(session: Session, conversation: int) -> frozenset[str]:
+    """Whose documents the conversation's owner may read now."""
+    user = session.get_one(ConversationRow, conversation).user
+    return frozenset(session.get_one(UserRow, user).groups)
 
 
 def _stored(row: TurnRow) -> StoredTurn:

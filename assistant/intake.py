@@ -15,6 +15,7 @@ from retrieval.passage import Document, Passage, passages
 __all__ = ["KINDS", "PREFIX", "About", "Draft", "Skipped", "drafts", "redraft"]
 
 PREFIX = "files/"  # of a document's id, so that it never passes for an article of the pack
+_BREAK = re.compile(r"\s*\f\s*")
 _PAGE = re.compile(r"[ \t]*\n?‹page \d+›\n?")
 
 
@@ -36,13 +37,21 @@ class Draft:
     file: str
     document: Document
     passages: tuple[Passage, ...]
-    notes: tuple[str, ...]  # what was left out, and what looks wrong
+    left_out: tuple[str, ...]  # of the file, and why
+    warnings: tuple[str, ...] = ()  # what looks wrong in the passages
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a person should know before it goes in."""
+        return self.left_out + self.warnings
 
     @property
     def editable(self) -> str:
         """Its text for a person to edit: Markdown, with a visible mark where a page begins."""
         pages = self.document.text.split("\f")
-        return pages[0] + "".join(f"\n‹page {number}›\n{text}" for number, text in enumerate(pages[1:], start=2))
+        return pages[0] + "".join(
+            f"\n‹page {number}›\n{text.lstrip()}" for number, text in enumerate(pages[1:], start=2)
+        )
 
 
 def drafts(path: Path, about: About, name: str | None = None) -> Iterator[Draft | Skipped]:
@@ -63,13 +72,14 @@ def drafts(path: Path, about: About, name: str | None = None) -> Iterator[Draft 
 
 def redraft(draft: Draft, about: About, text: str) -> Draft:
     """The draft after a person edited its text and what is said about it."""
-    return _cut(draft.file, text.strip("\n"), draft.document, about, ())
+    return _cut(draft.file, text.strip("\n "), draft.document, about, draft.left_out)
 
 
 def _draft(found: Read, about: About) -> Draft | Skipped:
     content = found.content
     stem = PurePosixPath(found.file).stem.replace("_", " ").strip()
-    title = content.title or stem
+    first = re.match(r"\s*#\s+(.+)", content.text)
+    title = content.title or (first[1].strip() if first else stem)
     text = re.sub(rf"\A\s*#{{1,6}}\s+{re.escape(title)}\s*\n", "", content.text, flags=re.IGNORECASE).strip("\n ")
     known = Document(identity(found.file), title, text, content.source or found.file, content.date, content.licence)
     draft = _cut(found.file, text, known, about, content.notes)
@@ -84,7 +94,7 @@ def identity(file: str) -> str:
 def _cut(file: str, text: str, known: Document, about: About, notes: tuple[str, ...]) -> Draft:
     document = replace(
         known,
-        text=_PAGE.sub("\f", text),
+        text=_paged(_PAGE.sub("\f", text)),
         title=about.title or known.title,
         source=about.source or known.source,
         date=_day(about.date) or known.date or date.today().isoformat(),
@@ -94,7 +104,12 @@ def _cut(file: str, text: str, known: Document, about: About, notes: tuple[str, 
     corpus = tuple(passages(document))
     planted = [one.heading for one in corpus if safety.is_order(one.text)]
     warned = [f"“{heading}” gives orders to an assistant; it will not be answered from" for heading in planted]
-    return Draft(file, document, corpus, (*notes, *warned))
+    return Draft(file, document, corpus, notes, tuple(warned))
+
+
+def _paged(text: str) -> str:
+    """Page breaks inside a paragraph, or between two."""
+    return _BREAK.sub(lambda gap: " \f" if text[gap.end() : gap.end() + 1].islower() else "\n\f\n", text)
 
 
 def _day(text: str) -> str:

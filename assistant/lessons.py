@@ -6,15 +6,18 @@ import json
 import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 
+from adapters import store
 from adapters.chat import Message
 from adapters.passport import Passport
-from adapters.train import Recipe, train
+from adapters.recipe import Recipe
+from adapters.train import Triple, prefer, train
 from assistant import evidence, prompt, ranking, study
 from assistant.app import App
 from assistant.packs import Pack
@@ -115,20 +118,82 @@ def _lists(pack: Pack, embed: EmbedTexts) -> Iterator[tuple[ranking.Matrix, list
 
 
 def train_adapter(
-    app: App, domain: str, to: Path, recipe: Recipe, progress: Callable[[str, int, int], None] = lambda *_: None
+    app: App,
+    domain: str,
+    to: Path,
+    recipe: Recipe,
+    progress: Callable[[str, int, int], None] = lambda *_: None,
+    start: Path | None = None,
 ) -> Passport:
     """Train the adapter of ``domain`` on its lessons; goes on where a killed run stopped.
 
     Raises:
         DomainError: no such pack, or it has no lessons.
         TrainError: the data or the target folder cannot be used.
+        AdapterError: the adapter in the folder ``start``, to begin with, does not fit.
     """
     pack = next((pack for pack in app.packs.live() if pack.domain.name == domain), None)
     if pack is None or not pack.domain.lessons:
         known = ", ".join(pack.domain.name for pack in app.packs.live() if pack.domain.lessons)
         raise DomainError(f"there is no pack {domain!r} with a training.jsonl; there are {known}")
     chats = conversations(pack, app.parts().embedder.embed, recipe.seed)
-    return train(app.engine.base, chats, to, recipe, progress)
+    base = app.engine.base
+    return train(base, chats, to, recipe, progress, store.verify(start, base) if start else None)
+
+
+def train_preferences(
+    app: App,
+    data: Path,
+    to: Path,
+    recipe: Recipe,
+    beta: float,
+    progress: Callable[[str, int, int], None] = lambda *_: None,
+    start: Path | None = None,
+) -> Passport:
+    """Train an adapter on preference triples; see ``adapters.train.prefer``.
+
+    Raises:
+        DomainError: a line of the file does not fit.
+        TrainError, AdapterError: as in ``train_adapter``.
+    """
+    base = app.engine.base
+    begun = store.verify(start, base) if start else None
+    return prefer(base, read_triples(data), to, recipe, beta, progress, begun)
+
+
+def read_triples(path: Path) -> list[Triple]:
+    """``{"prompt": [{"role", "content"}], "chosen": str, "rejected": str}`` a line.
+
+    Raises:
+        DomainError: unreadable, or a line does not fit; file, line and reason are named.
+    """
+    triples: list[Triple] = []
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise DomainError(f"{path}: cannot be read: {error}") from error
+    for number, line in enumerate(lines, start=1):
+        try:
+            row = _Triple.model_validate_json(line)
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(map(str, first["loc"])) or "line"
+            raise DomainError(f"{path}:{number}: {where}: {first['msg']}") from error
+        triples.append(([Message(one.role, one.content) for one in row.prompt], row.chosen, row.rejected))
+    return triples
+
+
+class _Message(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+    role: Literal["system", "user", "assistant"]
+    content: str
+
+
+class _Triple(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+    prompt: list[_Message] = Field(min_length=1)
+    chosen: str = Field(min_length=1)
+    rejected: str = Field(min_length=1)
 
 
 def train_evidence(packs: Sequence[Pack], embed: EmbedTexts, to: Path) -> dict[str, Any]:

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from threading import Thread
+from threading import Lock, Thread
 
-from adapters import store
 from adapters.engine import TorchEngine
+from adapters.passport import Passport
 from adapters.shelf import Entry, Held, Shelf
-from adapters.store import Adapter
+from adapters.store import Adapter, AdapterError
 from assistant.gate import Demands, Progress, Report, Reports, Verdict, weigh
 from assistant.packs import Pack, Packs
 from assistant.turn import Parts
@@ -41,13 +41,35 @@ class Comparison:
         return [verdict for verdict in self.verdicts if not verdict.passed]
 
 
+@dataclass(frozen=True, slots=True)
+class Card:
+    """What a person sees of an adapter before deciding about it."""
+
+    held: Held
+    passport: Passport | None
+    problem: str  # why it may not speak, or ""
+    metrics: Mapping[str, float | None]  # of its exam; empty before it sat it
+    doing: str  # how far its exam is, or why it failed
+
+
 class Life:
     """What the command line and the Adapters tab work on. Changes reach running servers within seconds."""
 
-    def __init__(self, shelf: Shelf, packs: Packs, engine: TorchEngine, parts: Callable[[], Parts]) -> None:
+    def __init__(
+        self,
+        shelf: Shelf,
+        packs: Packs,
+        engine: TorchEngine,
+        parts: Callable[[], Parts],
+        verify: Callable[[Path], Adapter],
+    ) -> None:
+        """``verify`` checks an adapter's passport against this server's base and, where one is set, its key."""
+        self._verify = verify
         self.shelf, self._packs, self._engine, self._parts = shelf, packs, engine, parts
         self._reports = Reports(shelf.home / "reports")
         self._seen = shelf.revision()
+        self._doing: dict[str, str] = {}  # by digest
+        self._examining = Lock()
 
     def all(self) -> list[Held]:
         """Every adapter that is here."""
@@ -58,8 +80,8 @@ class Life:
         return [entry for entry in self.shelf.entries() if entry.name == name]
 
     def verified(self, held: Held) -> Adapter:
-        """The adapter with its passport checked against this server's base."""
-        return replace(store.verify(held.folder, self._engine.base), name=held.name)
+        """The adapter with its passport checked."""
+        return replace(self._verify(held.folder), name=held.name)
 
     def report(self, held: Held) -> Report | None:
         """Its exam, if it sat one on the pack as it is now."""
@@ -73,8 +95,40 @@ class Life:
         Raises:
             AdapterError: it is not what its passport says, or not for this base.
         """
-        store.verify(folder, self._engine.base)
+        self._verify(folder)
         return self.shelf.add(name, folder, by, note)
+
+    def cards(self) -> list[Card]:
+        """Every adapter with its papers and its exam."""
+        return [self._card(held) for held in self.shelf.all()]
+
+    def _card(self, held: Held) -> Card:
+        doing = self._doing.get(held.digest, "")
+        try:
+            adapter = self.verified(held)
+            report = self.report(held) or {}
+        except (AdapterError, DomainError) as error:
+            return Card(held, None, str(error), {}, doing)
+        return Card(held, adapter.passport, "", report.get("metrics", {}), doing)
+
+    def examine(self, name: str, digest: str) -> None:
+        """Compare in the background; ``cards`` tells how far it is. One exam at a time, the others wait."""
+        held = self.shelf.resolve(name, digest)
+        if held.digest not in self._doing or "failed" in self._doing[held.digest]:
+            self._doing[held.digest] = "waiting for its exam"
+            Thread(target=self._examine, args=(held,), name="adapters-exam", daemon=True).start()
+
+    def _examine(self, held: Held) -> None:
+        def progress(_: str, done: int, total: int) -> None:
+            self._doing[held.digest] = f"exam: {done} of {total}"
+
+        try:
+            with self._examining:
+                self.compare(held.name, held.digest, progress)
+            del self._doing[held.digest]
+        except Exception as error:  # noqa: BLE001 - the person who asked reads it on the card
+            _log.exception("the exam of adapter %s failed", held.digest)
+            self._doing[held.digest] = f"exam failed: {error}"
 
     def compare(self, name: str, digest: str, progress: Progress = lambda *_: None) -> Comparison:
         """Let a candidate and the current adapter sit the same exam, unless they did, and weigh the results.

@@ -42,6 +42,9 @@ class Citation:
     quote: str
     sha256: str  # of the passage's text when it was quoted
     text: str  # the whole passage, so that the quote can be seen in its place
+    access: str = ""  # the group that may read it; empty: everybody
+    page: int | None = None  # on which the passage begins
+    domain: str = ""  # whose passage it is, so that it can be checked again
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from assistant import pii
+from assistant.access import shown
 from assistant.record import Turn
 from assistant.store import ConversationRow, DecisionRow, Store, TicketRow, TurnRow, now
 from assistant.transcript import pack_turn, unpack_turn
@@ -120,6 +121,9 @@ class Reviews:
         with self._store.begin() as session:
             _take(session, ticket_id, action)
             ticket = session.get_one(TicketRow, ticket_id)
+            turn = unpack_turn(session.get_one(TurnRow, ticket.turn).record)
+            if action == "approve" and shown(turn, reviewer.groups).answer != turn.answer:
+                raise ReviewError("this answer rests on documents that you may not read; ask somebody of their group")
             _apply(session, ticket, action, pii.mask(text.strip()))
             return _record(session, ticket_id, reviewer, action, pii.mask(text.strip()), pii.mask(note.strip()))
 

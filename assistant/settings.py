@@ -37,6 +37,7 @@ class Settings(BaseModel):
     port: int = Field(default=7860, ge=1, le=65535)
     max_tokens: int = Field(default=160, ge=16, le=2048)
     concurrency: int = Field(default=8, ge=1, le=256)  # turns at once; further ones are told to wait
+    adapter_key: Path | None = None  # ed25519 public key (PEM); if set, only adapters signed with it speak
     adapters: bool = True  # false: every pack speaks with the bare base model
 
     @property
@@ -85,6 +86,7 @@ def load(environment: Mapping[str, str] | None = None, file: Path | None = None)
 def _expanded(settings: Settings) -> dict[str, object]:
     return {
         "home": settings.home.expanduser().absolute(),
+        "adapter_key": settings.adapter_key.expanduser().absolute() if settings.adapter_key else None,
         "models": settings.models.expanduser().absolute() if settings.models else None,
         "domains": tuple(path.expanduser().absolute() for path in settings.domains),
     }

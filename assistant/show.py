@@ -62,13 +62,13 @@ def check_domain(name: str | None, packs: Mapping[str, Pack]) -> None:
         raise SettingsError(f"there is no enabled pack {name!r}; there are {', '.join(packs)}")
 
 
-def ask(console: Console | None, parts: Parts, text: str, domain: str | None) -> Turn:
+def ask(console: Console | None, parts: Parts, text: str, domain: str | None, groups: Sequence[str] = ()) -> Turn:
     """Run one turn; with a console its sentences appear as they are released."""
     from assistant.record import Done, Sentence, Step
     from assistant.turn import Question, take_turn
 
     shown = 0
-    for event in take_turn(parts, Question(text, domain)):
+    for event in take_turn(parts, Question(text, domain, groups=frozenset(groups))):
         if console and isinstance(event, Step):
             console.print(f"[dim]{escape(event.text)} …[/]")
         if console and isinstance(event, Sentence):
@@ -82,7 +82,7 @@ def ask(console: Console | None, parts: Parts, text: str, domain: str | None) ->
     raise AssertionError("take_turn ended without Done")
 
 
-def conversation(console: Console, parts: Callable[[], Parts], domain: str | None) -> None:
+def conversation(console: Console, parts: Callable[[], Parts], domain: str | None, groups: Sequence[str] = ()) -> None:
     """Ask and answer until the user leaves."""
     from assistant.record import Done, Sentence
     from assistant.turn import Question, take_turn
@@ -93,7 +93,7 @@ def conversation(console: Console, parts: Callable[[], Parts], domain: str | Non
     previous, awaited = None, False
     while text := _line(console):
         shown = 0
-        for event in take_turn(parts(), Question(text, domain, history, previous, awaited)):
+        for event in take_turn(parts(), Question(text, domain, history, previous, awaited, frozenset(groups))):
             if isinstance(event, Sentence):
                 shown += 1
                 console.print(escape(event.text) + "".join(f" [cyan]\\[{c.number}][/]" for c in event.citations))

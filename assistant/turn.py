@@ -66,6 +66,7 @@ class Question:
     history: tuple[Exchange, ...] = ()  # oldest first
     previous: str | None = None  # domain of the last turn
     awaited: bool = False  # the last turn was a tool asking for something
+    groups: frozenset[str] = frozenset()  # whose passages the asker may read, beside those of everybody
 
 
 def take_turn(parts: Parts, question: Question) -> Iterator[Event]:
@@ -117,7 +118,7 @@ def respond(
         return answer.said("answered" if reply.complete else "clarify", "tool", reply.text, tool=reply.tool)
     if intent and intent.responder in _OUTCOME:
         return _fixed(domain, intent.responder, intent)
-    context, found = _find(parts, pack, heard.context, heard.vector)
+    context, found = _find(parts, pack, heard.context, heard.vector, question.groups)
     clock.mark("searched")
     if found.evidence < domain.manifest.thresholds.evidence:
         return Draft("unknown", "policy", hits=found.hits, evidence=found.evidence, findings=found.findings)
@@ -131,14 +132,14 @@ def respond(
     )
 
 
-def _find(parts: Parts, pack: Pack, text: str, vector: Vectors) -> tuple[str, Found]:
+def _find(parts: Parts, pack: Pack, text: str, vector: Vectors, groups: frozenset[str]) -> tuple[str, Found]:
     """Search for the whole message, and for the question inside a long one; the stronger evidence wins."""
-    found = answer.search(pack, text, vector)
+    found = answer.search(pack, text, vector, groups)
     spans = sentences(text)
     if len(spans) < 2 or len(text.split()) < LONG:
         return text, found
     asked = [text[start:end] for start, end in spans if text[end - 1] == "?"] or [text[slice(*spans[-1])]]
-    alone = answer.search(pack, asked[-1], parts.embedder.embed([asked[-1]])[0])
+    alone = answer.search(pack, asked[-1], parts.embedder.embed([asked[-1]])[0], groups)
     return (asked[-1], alone) if alone.evidence > found.evidence else (text, found)
 
 
@@ -167,14 +168,14 @@ def _route(
         return label, probability, candidates
     if previous and odds.get(previous, 0.0) >= STAY_AT:
         return previous, odds[previous], candidates
-    by_evidence = _by_evidence(parts, context, vector)
+    by_evidence = _by_evidence(parts, context, vector, question.groups)
     if by_evidence:
         return by_evidence, odds.get(by_evidence, 0.0), candidates
     return None, probability, () if label == NOWHERE else candidates
 
 
-def _by_evidence(parts: Parts, context: str, vector: Vectors) -> str | None:
-    weighed = {name: answer.search(pack, context, vector).evidence for name, pack in parts.packs.items()}
+def _by_evidence(parts: Parts, context: str, vector: Vectors, groups: frozenset[str]) -> str | None:
+    weighed = {name: answer.search(pack, context, vector, groups).evidence for name, pack in parts.packs.items()}
     best = max(weighed, key=lambda name: weighed[name], default=None)
     return best if best and weighed[best] >= ROUTE_BY_EVIDENCE_AT else None
 

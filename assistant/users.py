@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import secrets
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -31,6 +31,7 @@ class User:
 
     name: str
     role: Role
+    groups: frozenset[str] = frozenset()  # whose documents they may read
 
     @property
     def reviews(self) -> bool:
@@ -114,6 +115,17 @@ class Users:
                 _keep_one_admin(session, row)
             row.role = role
 
+    def set_groups(self, name: str, groups: Collection[str]) -> None:
+        """Say whose documents somebody may read, beside those of everybody.
+
+        Raises:
+            UserError: no such user, or a group without a name.
+        """
+        if not all(group.strip() for group in groups):
+            raise UserError("a group needs a name")
+        with self._store.begin() as session:
+            _present(session, name).groups = sorted({group.strip() for group in groups})
+
     def remove(self, name: str) -> None:
         """Delete an account with its conversations.
 
@@ -146,4 +158,4 @@ def _keep_one_admin(session: Session, row: UserRow) -> None:
 
 def _user(row: UserRow) -> User:
     role: Role = "admin" if row.role == "admin" else "reviewer" if row.role == "reviewer" else "user"
-    return User(row.name, role)
+    return User(row.name, role, frozenset(row.groups))

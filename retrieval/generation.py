@@ -44,12 +44,14 @@ class Generation:
     sentences: int
     dimensions: int
     max_words: int = MAX_WORDS  # of a passage
+    by_sentence: bool = True  # whether sentences were embedded too, which takes most of the time
     revision: int = 0  # of the documents beside the pack's articles
 
     @property
     def name(self) -> str:
         """The folder's name: the same content gives the same name."""
-        return hashlib.sha256(f"{self.format}{self.corpus}{self.embedder}{self.max_words}".encode()).hexdigest()[:16]
+        made = f"{self.format}{self.corpus}{self.embedder}{self.max_words}{self.by_sentence}"
+        return hashlib.sha256(made.encode()).hexdigest()[:16]
 
 
 def corpus_digest(corpus: Iterable[Passage]) -> str:
@@ -60,7 +62,14 @@ def corpus_digest(corpus: Iterable[Passage]) -> str:
     return total.hexdigest()
 
 
-def build(parent: Path, corpus: Sequence[Passage], embedder: Embedder, progress: Progress | None = None) -> Path:
+def build(
+    parent: Path,
+    corpus: Sequence[Passage],
+    embedder: Embedder,
+    progress: Progress | None = None,
+    *,
+    by_sentence: bool = True,
+) -> Path:
     """Build the generation of ``corpus`` under ``parent`` unless it is there already; returns its folder.
 
     What the same embedder made of the same text in another generation is taken from there.
@@ -72,7 +81,7 @@ def build(parent: Path, corpus: Sequence[Passage], embedder: Embedder, progress:
         raise RetrievalError("there is no passage to index")
     if twice := [name for name, times in Counter(passage.id for passage in corpus).items() if times > 1]:
         raise RetrievalError(f"two passages share an id: {twice[0]!r}")
-    wanted = Generation(FORMAT, corpus_digest(corpus), embedder.fingerprint, len(corpus), 0, 0)
+    wanted = Generation(FORMAT, corpus_digest(corpus), embedder.fingerprint, len(corpus), 0, 0, by_sentence=by_sentence)
     if (parent / wanted.name / MANIFEST).exists():
         return parent / wanted.name
     try:
@@ -141,7 +150,12 @@ def _forget(folder: Path, pieces: Collection[int]) -> None:
 
 
 def embedded(
-    corpus: Sequence[tuple[int | None, Passage]], embedder: Embedder, known: Known, progress: Progress | None = None
+    corpus: Sequence[tuple[int | None, Passage]],
+    embedder: Embedder,
+    known: Known,
+    progress: Progress | None = None,
+    *,
+    by_sentence: bool = True,
 ) -> Iterator[list[Embedded]]:
     """Passages with their embeddings, in blocks; only texts that are not ``known`` are embedded."""
     for start in range(0, len(corpus), BATCH):
@@ -149,7 +163,7 @@ def embedded(
         keys = [text_key(passage) for _, passage in block]
         have = {key: vectors for key in keys if (vectors := known(key))}
         new = {key: passage for key, (_, passage) in zip(keys, block, strict=True) if key not in have}
-        have |= dict(zip(new, _embed(list(new.values()), embedder), strict=True))
+        have |= dict(zip(new, _embed(list(new.values()), embedder, by_sentence), strict=True))
         yield [Embedded(piece, passage, key, *have[key]) for key, (piece, passage) in zip(keys, block, strict=True)]
         if progress:
             progress(start + len(block), len(corpus))
@@ -160,13 +174,13 @@ def text_key(passage: Passage) -> bytes:
     return hashlib.sha256(f"{passage.title}\0{passage.heading}\0{passage.text}".encode()).digest()
 
 
-def _embed(corpus: Sequence[Passage], embedder: Embedder) -> Iterator[tuple[bytes, bytes]]:
+def _embed(corpus: Sequence[Passage], embedder: Embedder, by_sentence: bool) -> Iterator[tuple[bytes, bytes]]:
     if not corpus:
         return
     whole = embedder.embed([f"{passage.heading}\n{passage.text}" for passage in corpus])
-    spans = [sentences(passage.text) for passage in corpus]
+    spans = [sentences(passage.text) if by_sentence else [] for passage in corpus]
     texts = [f"{p.title}: {p.text[a:b]}" for p, own in zip(corpus, spans, strict=True) for a, b in own]
-    parts = embedder.embed(texts).astype(np.float16)
+    parts = embedder.embed(texts).astype(np.float16) if texts else np.zeros((0, whole.shape[1]), np.float16)
     start = 0
     for vector, own in zip(whole, spans, strict=True):
         yield vector.astype(np.float32).tobytes(), parts[start : start + len(own)].tobytes()
@@ -177,14 +191,16 @@ def _write(
     folder: Path, wanted: Generation, corpus: Sequence[Passage], embedder: Embedder, progress: Progress | None
 ) -> None:
     tables = Tables(folder / TABLES, create=True)
-    others = list(_siblings(folder.parent, wanted.embedder))
+    others = list(_siblings(folder.parent, wanted.embedder, wanted.by_sentence))
     counted, width = 0, 0
 
     def known(key: bytes) -> tuple[bytes, bytes] | None:
         return next((vectors for other in others if (vectors := other.known(key))), None)
 
     try:
-        for block in embedded([(None, passage) for passage in corpus], embedder, known, progress):
+        for block in embedded(
+            [(None, passage) for passage in corpus], embedder, known, progress, by_sentence=wanted.by_sentence
+        ):
             tables.add(block)
             width = len(block[0].vector) // 4
             counted += sum(len(row.sentences) // (2 * width) for row in block)
@@ -199,9 +215,9 @@ def _write(
         os.fsync(file.fileno())
 
 
-def _siblings(parent: Path, embedder: str) -> Iterator[Tables]:
+def _siblings(parent: Path, embedder: str, by_sentence: bool) -> Iterator[Tables]:
     for path, found in generations(parent):
-        if found.embedder == embedder:
+        if found.embedder == embedder and found.by_sentence == by_sentence:
             with suppress(OSError, sqlite3.Error):  # damaged: whoever opens it is told; here it only saves time
                 yield Tables(path / TABLES)
 

@@ -43,7 +43,7 @@ class Memory:
     @property
     def ranked(self) -> bool:
         """Whether sentences rank passages."""
-        return len(self.sentences) == int(self.first[-1])
+        return 0 < len(self.sentences) == int(self.first[-1])
 
     def allowed(self, scope: Scope) -> NDArray[np.bool_] | None:
         """Which positions a scope may see, or None for all."""
@@ -134,14 +134,14 @@ class FaissIndex:
         """
         memory = self._following()
         mask = memory.allowed(scope)
-        dense = self._dense(memory, vector, mask)
+        dense = self._dense(memory, vector, mask, CANDIDATES)
         by_sentence, similarity = self._by_sentence(memory, vector if tuned is None else tuned, mask)
-        bm25 = self._lexical(memory, text, None if mask is None else scope)
+        bm25 = self._lexical(memory, text, None if mask is None else scope, CANDIDATES)
         rankings: list[Sequence[int]] = [list(dense), by_sentence, list(bm25)]
         if tuned is not None:
-            rankings.append(list(self._dense(memory, tuned, mask)))
+            rankings.append(list(self._dense(memory, tuned, mask, CANDIDATES)))
         rankings.append([row for row in self._tables.rows_of(also) if _visible(memory, row, mask)])
-        fused = _fuse(rankings)
+        fused = fuse(rankings)
         best = sorted(fused, key=lambda row: (-fused[row], row))[:k]
         found = self._alive(best)
         hits = []
@@ -151,6 +151,20 @@ class FaissIndex:
             span = sentences(found[row].text)[own.index(max(own))]
             hits.append(Hit(found[row], fused[row], near, bm25.get(row, 0.0), max(own), span, own))
         return hits
+
+    def lexical(self, text: str, depth: int) -> list[int]:
+        """The rows of the public passages that share words with a text, best first."""
+        memory = self._following()
+        return list(self._lexical(memory, text, EVERYBODY if memory.restricted else None, depth))
+
+    def dense(self, vector: Vectors, depth: int) -> list[int]:
+        """The rows of the public passages that are nearest to a vector, best first."""
+        memory = self._following()
+        return list(self._dense(memory, vector, memory.allowed(EVERYBODY), depth))
+
+    def documents(self) -> dict[int, str]:
+        """The document of every row."""
+        return {row: passage.document for row, (_, passage) in self._tables.passages().items()}
 
     def passages(self) -> list[Passage]:
         """Every passage, in order."""
@@ -228,23 +242,23 @@ class FaissIndex:
 
     def _sentences_of(self, old: Memory, stay: NDArray[np.bool_], new: Sequence[bytes], total: int) -> Vectors:
         width = self._manifest.dimensions
-        if total > SENTENCES_RANKED or not old.ranked:
+        if total > SENTENCES_RANKED or len(old.sentences) < int(old.first[-1]):
             return np.zeros((0, width), np.float32)
         kept = old.sentences[np.repeat(stay, np.diff(old.first))]
         return np.concatenate([kept, matrix(b"".join(new), width)])
 
-    def _dense(self, memory: Memory, vector: Vectors, mask: NDArray[np.bool_] | None) -> dict[int, float]:
+    def _dense(self, memory: Memory, vector: Vectors, mask: NDArray[np.bool_] | None, depth: int) -> dict[int, float]:
         """Cosine of the nearest passages, best first, by row."""
         count = len(memory.rows) if mask is None else int(mask.sum())
         if not count:
             return {}
         choice = None if mask is None else _only(mask)
-        scores, found = memory.vectors.search(vector[None, :], min(CANDIDATES, count), params=choice)
+        scores, found = memory.vectors.search(vector[None, :], min(depth, count), params=choice)
         return {int(memory.rows[at]): float(score) for at, score in zip(found[0], scores[0], strict=True) if at >= 0}
 
-    def _lexical(self, memory: Memory, text: str, scope: Scope | None) -> dict[int, float]:
+    def _lexical(self, memory: Memory, text: str, scope: Scope | None, depth: int) -> dict[int, float]:
         """BM25 of the passages that share words with the question, best first, by row."""
-        found = self._tables.lexical(terms(text), CANDIDATES, scope)
+        found = self._tables.lexical(terms(text), depth, scope)
         return {row: score for row, score in found.items() if memory.place(row) is not None}
 
     def _cosine(self, memory: Memory, row: int, vector: Vectors) -> float:
@@ -305,7 +319,8 @@ def _empty(width: int) -> Memory:
     return Memory(np.zeros(0, np.int64), nobody, nobody, False, faiss.IndexFlatIP(width), np.zeros(1, np.int64), none)
 
 
-def _fuse(rankings: Iterable[Sequence[int]]) -> dict[int, float]:
+def fuse(rankings: Iterable[Sequence[int]]) -> dict[int, float]:
+    """Reciprocal-rank fusion: a score for every row of the rankings, higher is better."""
     fused: dict[int, float] = {}
     for ranking in rankings:
         for place, row in enumerate(ranking):

@@ -83,6 +83,11 @@ LESSONS = [
 ]
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """How long the engine is soaked in requests: a minute in tests, half an hour in ``make bench``."""
+    parser.addoption("--soak-minutes", type=float, default=1.0)
+
+
 def pytest_configure(config: pytest.Config) -> None:
     """Let files of one name in two folders (adapters/store.py, assistant/store.py) have tests of one name."""
     config.option.importmode = "importlib"

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import gradio as gr
 
+from assistant.access import shown
 from ui import panels
 from ui.access import caller, reviewer, toast
 from ui.chat import clicked
@@ -77,11 +79,12 @@ class Review:
 
     def open(self, event: gr.EventData, request: gr.Request) -> Update:
         """A ticket was chosen."""
-        reviewer(self.app, request)
+        user = reviewer(self.app, request)
         _, key, _ = clicked(event)
         ticket = self._ticket(int(key)) if key.isdigit() else None
         if ticket is None:
             return {**self._closed("This entry is no longer open."), **self._lists(None)}
+        ticket = replace(ticket, turn=shown(ticket.turn, user.groups))
         return {
             self.selected: ticket.id,
             self.detail: panels.ticket_detail(ticket, self._names()),

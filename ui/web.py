@@ -17,7 +17,9 @@ from fastapi.responses import JSONResponse, Response
 
 from ui import panels
 from ui.access import caller
+from ui.adapters import Adapters
 from ui.chat import Chat
+from ui.knowledge import Knowledge
 from ui.packs import BIGGEST, Packs
 from ui.review import Review
 from ui.signin import COOKIE, Gate, Sessions, add_routes
@@ -100,8 +102,12 @@ def _page(app: App, sessions: Sessions) -> gr.Blocks:
                 chat = Chat(app)
             with gr.Tab("Review", id="review", elem_id="tab-review", visible=False) as review_tab:
                 review = Review(app)
+            with gr.Tab("Knowledge", id="knowledge", elem_id="tab-knowledge", visible=False) as knowledge_tab:
+                knowledge = Knowledge(app)
             with gr.Tab("Domains", id="domains", elem_id="tab-domains"):
                 packs = Packs(app)
+            with gr.Tab("Adapters", id="adapters", elem_id="tab-adapters", visible=False) as adapters_tab:
+                adapters = Adapters(app)
             with gr.Tab("Users", id="users", elem_id="tab-users", visible=False) as users_tab:
                 users = Users(app, sessions)
             with gr.Tab("Account", id="account", elem_id="tab-account"):
@@ -109,14 +115,20 @@ def _page(app: App, sessions: Sessions) -> gr.Blocks:
 
         def loaded(request: gr.Request) -> dict[Any, Any]:
             user = caller(app, request)
-            shown = {
+            shown: dict[Any, Any] = {
                 header: panels.header(user),
-                review_tab: gr.update(visible=user.role in ("reviewer", "admin")),
+                review_tab: gr.update(visible=user.reviews),
+                knowledge_tab: gr.update(visible=user.reviews),
+                adapters_tab: gr.update(visible=user.role == "admin"),
                 users_tab: gr.update(visible=user.role == "admin"),
             }
-            return shown | chat.loaded(request) | review.loaded(request) | packs.loaded(request) | users.loaded(request)
+            for tab in tabs:
+                shown |= tab.loaded(request)
+            return shown
 
-        outputs = [header, review_tab, users_tab, *chat.loads, *review.loads, *packs.loads, *users.loads]
+        tabs = (chat, review, knowledge, packs, adapters, users)
+        hidden = [review_tab, knowledge_tab, adapters_tab, users_tab]
+        outputs = [header, *hidden, *(part for tab in tabs for part in tab.loads)]
         page.load(loaded, None, outputs, show_progress="hidden", api_visibility="private")
     page.queue(default_concurrency_limit=None, max_size=1000)
     # mounted, Gradio would share the 40 threads of everything else

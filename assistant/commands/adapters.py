@@ -92,6 +92,28 @@ def adapters_rollback(name: Name, by: By, note: str = "") -> None:
     out.print(f"{name} speaks with {digest} again.", soft_wrap=True)
 
 
+@app.command("keygen")
+def adapters_keygen(
+    private: Annotated[Path, typer.Argument(help="File for the private key: keep it away from the server.")],
+    public: Annotated[Path, typer.Argument(help="File for the public key: ASSISTANT_ADAPTER_KEY names it.")],
+) -> None:
+    """Make a pair of keys to sign adapters with."""
+    from adapters.passport import new_keys
+
+    new_keys(private, public)
+    out.print(f"Sign with {private}; set ASSISTANT_ADAPTER_KEY={public} so that only signed adapters speak.")
+
+
+@app.command("sign")
+def adapters_sign(
+    name: Name, digest: Digest, key: Annotated[Path, typer.Option(help="The private key that 'keygen' made.")]
+) -> None:
+    """Sign an adapter's passport."""
+    from adapters.passport import private_key
+
+    out.print(f"{name} {_shelf().sign(name, digest, private_key(key)).digest} is signed.", soft_wrap=True)
+
+
 @app.command("gc")
 def adapters_gc(
     by: By, keep: Annotated[int, typer.Option(help="Retired ones to keep for each name.", min=0)] = 2

@@ -11,6 +11,7 @@ from assistant import show
 from assistant.commands.console import NOT_ANSWERED, DomainName, Json, opened, out
 
 app = typer.Typer()
+Groups = Annotated[list[str] | None, typer.Option("--group", help="Read documents of this group too; repeat for more.")]
 
 
 @app.command()
@@ -31,16 +32,17 @@ def serve(
 
 
 @app.command()
-def chat(domain: DomainName = None) -> None:
+def chat(domain: DomainName = None, group: Groups = None) -> None:
     """Talk in the terminal. An empty line or Ctrl-D ends it; nothing is stored."""
     with opened() as product:
-        show.conversation(out, product.parts, domain)
+        show.conversation(out, product.parts, domain, group or ())
 
 
 @app.command()
 def ask(
     question: Annotated[str, typer.Argument(help="The question; '-' reads it from standard input.")],
     domain: DomainName = None,
+    group: Groups = None,
     as_json: Json = False,
 ) -> None:
     """Ask one question. Exit code 0 when it was answered, 3 when it was not."""
@@ -48,7 +50,7 @@ def ask(
     show.check_question(text)
     with opened() as product:
         show.check_domain(domain, product.packs.enabled())
-        turn = show.ask(None if as_json else out, product.parts(), text, domain)
+        turn = show.ask(None if as_json else out, product.parts(), text, domain, group or ())
     if as_json:
         show.print_json(turn)
     raise typer.Exit(0 if turn.outcome == "answered" else NOT_ANSWERED)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import getpass
+from enum import Enum
 from pathlib import Path
 from typing import Annotated
 
@@ -10,25 +12,96 @@ import typer
 from assistant import show
 from assistant.commands.console import opened, out, progress, settings
 
+
+class Method(Enum):
+    """See ``adapters.methods``, which is slow to import."""
+
+    lora = "lora"
+    rslora = "rslora"
+    dora = "dora"
+
+
+class Schedule(Enum):
+    """See ``adapters.train``."""
+
+    cosine = "cosine"
+    linear = "linear"
+    constant = "constant"
+
+
 app = typer.Typer(no_args_is_help=True, help="Train a domain's adapter, or a head.")
 
 
 @app.command("adapter")
 def train_adapter(
     domain: Annotated[str, typer.Option("--domain", "-d", help="Whose lessons (training.jsonl) to learn.")],
-    to: Annotated[Path, typer.Option("--to", help="Folder for the new adapter; must not exist.")],
+    to: Annotated[Path, typer.Option("--to", help="Folder for the new adapter; a killed run goes on there.")],
+    method: Annotated[Method, typer.Option(help="dora is trained and measured, and not served.")] = Method.lora,
+    init_from: Annotated[Path | None, typer.Option(help="Folder of an adapter to begin with: transfer.")] = None,
+    rank: Annotated[int, typer.Option(min=1, max=256)] = 8,
     minutes: Annotated[float, typer.Option(help="Stop after this long, keeping the best so far.", min=0.1)] = 20.0,
     epochs: Annotated[int, typer.Option(min=1, max=100)] = 3,
     layers: Annotated[int | None, typer.Option(help="Adapt only the upper so many layers; faster.", min=1)] = None,
+    schedule: Annotated[Schedule, typer.Option(help="How the learning rate falls.")] = Schedule.cosine,
+    learning_rate: Annotated[float, typer.Option(min=0.0)] = 5e-4,
+    weight_decay: Annotated[float, typer.Option(min=0.0)] = 0.0,
+    dropout: Annotated[float, typer.Option(min=0.0, max=0.9)] = 0.05,
+    label_smoothing: Annotated[float, typer.Option(help="Share of the target spread out.", min=0.0, max=0.9)] = 0.0,
+    adversarial: Annotated[float, typer.Option(help="Norm of FGM's push on embeddings; 0 is off.", min=0.0)] = 0.0,
+    candidate: Annotated[bool, typer.Option(help="Take it in as a candidate: see 'assistant adapters'.")] = True,
     seed: int = 0,
 ) -> None:
-    """Train a LoRA adapter on a pack's lessons over its own passages."""
-    from adapters.train import Recipe
+    """Train an adapter on a pack's lessons over its own passages; it becomes a candidate and speaks to nobody yet."""
+    from adapters.methods import SERVED
+    from adapters.recipe import Recipe
     from assistant import lessons
 
-    recipe = Recipe(max_minutes=minutes, epochs=epochs, layers=layers, seed=seed)
+    recipe = Recipe(
+        method=method.value,
+        rank=rank,
+        alpha=2 * rank,
+        dropout=dropout,
+        layers=layers,
+        epochs=epochs,
+        learning_rate=learning_rate,
+        schedule=schedule.value,
+        weight_decay=weight_decay,
+        label_smoothing=label_smoothing,
+        adversarial=adversarial,
+        max_minutes=minutes,
+        seed=seed,
+    )
     with opened({"adapters": False}) as product, progress() as update:
-        passport = lessons.train_adapter(product, domain, to, recipe, update)
+        passport = lessons.train_adapter(product, domain, to, recipe, update, init_from)
+        if candidate and method.value in SERVED:
+            name = next(one.domain.manifest.adapter for one in product.packs.live() if one.domain.name == domain)
+            product.life.add(name or domain, to, getpass.getuser(), f"trained from {domain}'s lessons")
+    show.passport(out, to, passport)
+    if method.value not in SERVED:
+        out.print(f"[yellow]{method.value} is not served[/]: it scales the base weights, which all adapters share.")
+
+
+@app.command("preferences")
+def train_preferences(
+    data: Annotated[Path, typer.Option(help="JSONL: prompt (messages), chosen, rejected.")],
+    to: Annotated[Path, typer.Option("--to", help="Folder for the new adapter; a killed run goes on there.")],
+    init_from: Annotated[Path | None, typer.Option(help="Folder of the adapter to begin with.")] = None,
+    beta: Annotated[
+        float, typer.Option(help="How dearly a step away from the beginning is paid for.", min=0.001)
+    ] = 0.1,
+    epochs: Annotated[int, typer.Option(min=1, max=100)] = 1,
+    layers: Annotated[int | None, typer.Option(help="As in the adapter to begin with.", min=1)] = None,
+    learning_rate: Annotated[float, typer.Option(min=0.0)] = 5e-5,
+    minutes: Annotated[float, typer.Option(help="Stop after this long, keeping the best so far.", min=0.1)] = 20.0,
+    seed: int = 0,
+) -> None:
+    """Train an adapter to prefer better answers over worse ones (DPO). Take it in with 'assistant adapters add'."""
+    from adapters.recipe import Recipe
+    from assistant import lessons
+
+    recipe = Recipe(epochs=epochs, layers=layers, learning_rate=learning_rate, max_minutes=minutes, seed=seed)
+    with opened({"adapters": False}) as product, progress() as update:
+        passport = lessons.train_preferences(product, data, to, recipe, beta, update, init_from)
     show.passport(out, to, passport)
 
 

@@ -47,7 +47,18 @@ def users_list() -> None:
     """Show who may sign in."""
     with show.accounts(settings()) as users:
         for user in users.list():
-            out.print(f"{user.name}  {user.role}")
+            out.print("  ".join([user.name, user.role, *sorted(user.groups)]))
+
+
+@app.command("groups")
+def users_groups(
+    name: str,
+    groups: Annotated[list[str] | None, typer.Argument(help="All their groups; none takes them away.")] = None,
+) -> None:
+    """Say whose documents somebody may read, beside those of everybody."""
+    with show.accounts(settings()) as users:
+        users.set_groups(name, groups or [])
+        out.print(f"{name} reads the documents of {', '.join(sorted(groups or [])) or 'everybody only'}.")
 
 
 @app.command("password")

@@ -12,8 +12,10 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+from adapters.base import Base, load
+from adapters.bench import Bench, measure
 from adapters.chat import Message, Sampling
-from assistant import answer, prompt
+from assistant import answer, models, prompt
 from assistant.app import App
 from assistant.packs import Pack
 
@@ -34,10 +36,11 @@ def speed(app: App, progress: Callable[[int, int], None] = lambda *_: None) -> d
     for done, users in enumerate(USERS):
         metrics[f"tokens_per_second_{users}"] = _throughput(app, pack, users)
         progress(done + 1, steps)
-    metrics |= _first_words(app, pack)
+    metrics |= _first_words(app, pack) | _drafts(app, pack)
     progress(steps - 1, steps)
     metrics |= _cold_start()
     progress(steps, steps)
+    metrics["adapter_memory_mb"] = round(max(app.engine.resident().values(), default=0) / 1e6, 2)
     metrics["peak_memory_mb"] = round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1)
     return {
         "task": "speed",
@@ -52,6 +55,17 @@ def speed(app: App, progress: Callable[[int, int], None] = lambda *_: None) -> d
         },
         "metrics": metrics,
     }
+
+
+def against_peft(app: App, progress: Callable[[str, int, int], None], bench: Bench) -> dict[str, float]:
+    """The batch against peft and the bare base, in one run; see ``adapters.bench``."""
+    settings = app.settings
+    source = settings.chat_model or settings.models_dir / models.CHAT.name
+
+    def other() -> Base:
+        return load(source, dtype=settings.dtype, device=settings.device)
+
+    return measure(other(), other, bench, progress)
 
 
 def _reading(app: App, pack: Pack) -> dict[str, float | None]:
@@ -98,8 +112,29 @@ def _throughput(app: App, pack: Pack, users: int) -> float:
 
 
 def _first_words(app: App, pack: Pack) -> dict[str, float | None]:
-    waits = [_pieces(app, pack, seed)[1] for seed in range(ROUNDS)]
-    return {"first_token_ms_p50": round(1000 * statistics.median(waits), 1)}
+    """With the domain's shared beginning computed before, and without."""
+    cold, warm = [], []
+    for seed in range(ROUNDS):
+        app.engine.scheduler.prefixes.clear()
+        cold.append(_pieces(app, pack, seed)[1])
+        warm.append(_pieces(app, pack, seed)[1])
+    whole, shared = app.engine.lengths(_messages(app, pack))
+    return {
+        "first_token_ms_p50": round(1000 * statistics.median(warm), 1),
+        "first_token_cold_ms_p50": round(1000 * statistics.median(cold), 1),
+        "prompt_tokens": float(whole),
+        "prompt_tokens_shared": float(shared),
+    }
+
+
+def _drafts(app: App, pack: Pack) -> dict[str, float | None]:
+    """Tokens that a step brings where the likeliest token is taken, for one user: 1 without drafts."""
+    digest = pack.adapter.digest if pack.adapter else None
+    scheduler = app.engine.scheduler
+    steps, tokens = scheduler.steps, scheduler.tokens
+    for _ in app.engine.stream(_messages(app, pack), adapter=digest, sampling=Sampling(TOKENS)):
+        pass
+    return {"tokens_per_step_greedy": round((scheduler.tokens - tokens) / max(1, scheduler.steps - steps), 2)}
 
 
 def _cold_start() -> dict[str, float | None]:

@@ -1,14 +1,24 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from adapters.passport import Passport, PassportError, check_signature, read, sign, write
+from adapters.passport import (
+    Passport,
+    PassportError,
+    check_signature,
+    new_keys,
+    private_key,
+    public_key,
+    read,
+    sign,
+    write,
+)
 
 PAPERS = Passport(
     "a" * 64,
@@ -65,6 +75,50 @@ def test_what_is_no_json_object_is_refused(tmp_path: Path, text: str) -> None:
 def test_a_missing_passport_is_refused(tmp_path: Path) -> None:
     with pytest.raises(PassportError, match="missing"):
         read(tmp_path)
+
+
+CHANGES: dict[str, Any] = {
+    "weights": "e" * 64,
+    "base": "e" * 64,
+    "template": "e" * 64,
+    "data": "e" * 64,
+    "counts": {"train": 4},
+    "recipe": {"rank": 9},
+    "seed": 8,
+    "rank": 9,
+    "targets": ("k_proj",),
+    "before": {"loss": 3.0},
+    "after": {"loss": 0.5},
+    "created": "2026-01-02",
+    "approved_by": "mallory",
+    "approved_at": "2026-01-02",
+}
+
+
+def test_every_field_but_the_signature_is_in_the_table() -> None:
+    assert set(CHANGES) == {field.name for field in fields(Passport)} - {"signature"}
+
+
+@pytest.mark.parametrize("field", CHANGES)
+def test_a_field_changed_after_signing_is_refused(tmp_path: Path, field: str) -> None:
+    new_keys(tmp_path / "private.pem", tmp_path / "public.pem")
+    write(tmp_path, sign(PAPERS, private_key(tmp_path / "private.pem")))
+    check_signature(read(tmp_path), public_key(tmp_path / "public.pem"))
+    write(tmp_path, replace(read(tmp_path), **{field: CHANGES[field]}))
+    with pytest.raises(PassportError, match="signature does not fit its content and the key given"):
+        check_signature(read(tmp_path), public_key(tmp_path / "public.pem"))
+
+
+def test_keys_are_neither_overwritten_nor_taken_for_one_another(tmp_path: Path) -> None:
+    private, public = tmp_path / "private.pem", tmp_path / "public.pem"
+    new_keys(private, public)
+    assert private.stat().st_mode & 0o077 == 0
+    with pytest.raises(PassportError, match="exists already"):
+        new_keys(private, tmp_path / "other.pem")
+    with pytest.raises(PassportError, match="not a public key"):
+        public_key(private)
+    with pytest.raises(PassportError, match="not a private key"):
+        private_key(public)
 
 
 def test_a_signature_holds_until_a_field_changes_or_the_key_does(tmp_path: Path) -> None:

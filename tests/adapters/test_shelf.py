@@ -5,10 +5,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from adapters.base import Base
 from adapters.passport import read
 from adapters.shelf import RECORD, Shelf, ShelfError
-from adapters.store import digest_of
+from adapters.store import AdapterError, digest_of, verify
 
 MakeAdapter = Callable[..., Path]
 Edit = Callable[[list[str]], list[str]]
@@ -89,6 +91,18 @@ def test_a_record_changed_by_hand_is_refused(
     record.write_text("\n".join(edit(record.read_text().splitlines())) + "\n")
     with pytest.raises(ShelfError, match=r"record\.jsonl:"):
         shelf.current("garden")
+
+
+def test_signing_changes_our_copy_and_not_what_came_with_the_product(shelf: Shelf, base: Base) -> None:
+    key = Ed25519PrivateKey.generate()
+    shipped = shelf.current("garden")
+    papers = read(shipped)
+    with pytest.raises(AdapterError, match="not signed"):
+        verify(shipped, base, key.public_key())
+    shelf.sign("garden", digest_of(shipped)[:8], key)
+    assert read(shipped) == papers
+    assert verify(shelf.current("garden"), base, key.public_key()).digest == digest_of(shipped)
+    assert states(shelf) == [(digest_of(shipped)[:8], "current")]
 
 
 def test_old_retired_adapters_are_removed_and_stay_in_the_record(

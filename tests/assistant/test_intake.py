@@ -59,7 +59,7 @@ def test_pages_survive_editing(file: Path) -> None:
     )
     assert "‹page 2›" in paged.editable and "‹page 3›" in paged.editable
     again = redraft(paged, About(), paged.editable)
-    assert [(p.text, p.page) for p in again.passages] == [("First page.", 1), ("Second page.\nThird page.", 2)]
+    assert [(p.text, p.page) for p in again.passages] == [("First page.", 1), ("Second page.\n\nThird page.", 2)]
 
 
 def test_orders_to_the_assistant_are_pointed_out(file: Path) -> None:

@@ -47,7 +47,9 @@ class Installation:
             self.live[:] = [Parts(self.engine, embedder, trained, enabled, Sampling(max_tokens=16))]
 
         self.packs = Packs(store, home, embedder, adapter, (pack,), serve)
-        self.life = Life(shelf, self.packs, self.engine, lambda: self.live[0])
+        self.life = Life(
+            shelf, self.packs, self.engine, lambda: self.live[0], lambda folder: adapters_store.verify(folder, base)
+        )
 
     def speaker(self) -> str:
         adapter = self.live[0].packs["library"].adapter

@@ -5,17 +5,27 @@ from __future__ import annotations
 import hashlib
 import itertools
 import queue
+import shutil
+import tempfile
 import threading
 import time
+import weakref
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
 
+from adapters.shelf import Held, ShelfError
+from assistant.knowledge import Knowledge
+from assistant.life import Card
 from assistant.record import Done, Event, Sentence, Step, Turn, Understood
 from assistant.users import User
-from domains.pack import DomainError
+from domains.pack import Domain, DomainError
+from retrieval.generation import build
+from retrieval.index import FaissIndex
+from retrieval.library import Library
+from tests.retrieval.test_index import CORPUS, BagOfWords
 from tests.ui.fake_script import (
     REJECTED,
     ChatError,
@@ -49,8 +59,10 @@ class FakeUsers:
     def get(self, name: str) -> User | None:
         return self.known[name][1] if name in self.known else None
 
-    def add(self, name: str, password: str, role: Literal["user", "reviewer", "admin"]) -> User:
-        user = User(name, role)
+    def add(
+        self, name: str, password: str, role: Literal["user", "reviewer", "admin"], groups: frozenset[str] = frozenset()
+    ) -> User:
+        user = User(name, role, groups)
         self.known[name] = (password, user)
         return user
 
@@ -268,6 +280,62 @@ class FakePacks:
         del self.packs[name]
 
 
+@dataclass(frozen=True)
+class Shelf:
+    domain: Domain
+    index: FaissIndex
+
+
+class FakeShelves:
+    """Real documents and a real index for each fake pack."""
+
+    def __init__(self, packs: FakePacks, home: Path) -> None:
+        self.shelves = [Shelf(pack.domain, self._open(home / pack.domain.name)) for pack in packs.live()]
+
+    @staticmethod
+    def _open(home: Path) -> FaissIndex:
+        folder = build(home / "indexes", CORPUS, BagOfWords())
+        return FaissIndex(folder, BagOfWords(), Library(home / "documents.sqlite"))
+
+    def live(self) -> list[Shelf]:
+        return self.shelves
+
+
+class FakeLife:
+    """One domain with an adapter that speaks and a candidate."""
+
+    def __init__(self) -> None:
+        self.current, self.candidate = "a" * 64, "b" * 64
+        self.examined: set[str] = {self.current}
+
+    def cards(self) -> list[Card]:
+        states: list[tuple[str, Literal["current", "candidate", "retired"]]] = [
+            (self.current, "current"),
+            (self.candidate, "candidate" if self.candidate == "b" * 64 else "retired"),
+        ]
+        return [
+            Card(
+                Held("finance", digest, state, Path(digest), "2026-01-05", "ada"),
+                None,
+                "",
+                {"sentences_supported": 1.0, "total_ms_p50": 812.0} if digest in self.examined else {},
+                "",
+            )
+            for digest, state in states
+        ]
+
+    def examine(self, name: str, digest: str) -> None:
+        self.examined.add(digest)
+
+    def promote(self, name: str, digest: str, by: str) -> None:
+        self.current, self.candidate = self.candidate, self.current
+
+    def rollback(self, name: str, by: str) -> None:
+        if self.current == "a" * 64:
+            raise ShelfError("no adapter spoke for 'finance' before; nothing to go back to")
+        self.current, self.candidate = self.candidate, self.current
+
+
 class FakeApp:
     """What ``ui.web.build`` needs of an App."""
 
@@ -277,5 +345,9 @@ class FakeApp:
         self.reviews = FakeReviews(self)
         self.packs = FakePacks()
         self.settings = FakeSettings()
+        self.home = Path(tempfile.mkdtemp(prefix="page-"))
+        weakref.finalize(self, shutil.rmtree, self.home, ignore_errors=True)
+        self.knowledge = Knowledge(FakeShelves(self.packs, self.home))  # type: ignore[arg-type]  # it asks for live()
+        self.life = FakeLife()
         for name, role in (("ana", "user"), ("ben", "user"), ("rea", "reviewer"), ("ada", "admin")):
             self.users.add(name, f"{name}-password", role)  # type: ignore[arg-type]

@@ -44,7 +44,7 @@ def test_only_admins_can_call_what_changes_packs_and_users(
 
 
 @pytest.mark.parametrize(("user", "code"), [("ana", 403), ("ada", 200)])
-def test_only_admins_can_upload(user: str, code: int, caller: CallerFor) -> None:
+def test_only_reviewers_and_admins_can_upload(user: str, code: int, caller: CallerFor) -> None:
     me = caller(user)
     assert me.http.post("gradio_api/upload", files={"files": ("a.zip", b"PK")}).status_code == code
 

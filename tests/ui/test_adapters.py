@@ -1,0 +1,50 @@
+"""The Adapters tab: as HTML, and in a real browser."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from playwright.sync_api import expect
+
+from tests.ui.browser import PageFor
+from tests.ui.fake_app import FakeLife
+from tests.ui.fake_script import EVIL
+from ui.adapters import shelf
+
+
+def test_nothing_in_a_card_is_markup() -> None:
+    (card, _) = FakeLife().cards()
+    evil = replace(card, held=replace(card.held, name=EVIL, by=EVIL), problem=EVIL, doing=EVIL)
+    assert "<img" not in shelf([evil]) and "<script" not in shelf([evil])
+
+
+def test_one_is_promoted_only_after_its_exam() -> None:
+    current, candidate = (shelf([card]) for card in FakeLife().cards())
+    assert 'data-act="rollback"' in current and 'data-act="promote"' not in current
+    assert 'data-act="examine"' in candidate and 'data-act="promote"' not in candidate
+    assert "no adapters" in shelf([])
+
+
+@pytest.mark.browser
+def test_an_admin_examines_promotes_and_rolls_back(page_for: PageFor) -> None:
+    page = page_for("ada")
+    page.click("#tab-adapters-button")
+    candidate = "#adapter-" + "b" * 16
+    page.click(f"{candidate} [data-act=examine]")
+    page.click(f"{candidate} [data-act=promote]")
+    page.click(f"{candidate} [data-act=promote]")
+    expect(page.locator(f"{candidate} .chip.on")).to_have_text("Current")
+    page.click(f"{candidate} [data-act=rollback]")
+    page.click(f"{candidate} [data-act=rollback]")
+    expect(page.locator("#adapter-" + "a" * 16 + " .chip.on")).to_have_text("Current")
+    page.click("#adapter-" + "a" * 16 + " [data-act=rollback]")
+    page.click("#adapter-" + "a" * 16 + " [data-act=rollback]")
+    expect(page.locator(".toast-wrap")).to_contain_text("nothing to go back to")
+
+
+@pytest.mark.browser
+def test_others_do_not_see_the_tab(page_for: PageFor) -> None:
+    page = page_for("rea")
+    expect(page.locator("#tab-review-button")).to_be_visible()
+    expect(page.locator("#tab-adapters-button")).to_have_count(0)

@@ -1,0 +1,94 @@
+"""The Knowledge tab in a real browser: upload, preview, edit, add, delete; and nobody else gets in."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.retrieval.test_files import BOOK, PDF, pdf
+from tests.ui.browser import PageFor
+from tests.ui.calls import CallerFor
+from tests.ui.fake_app import FakeApp
+
+pytestmark = pytest.mark.browser
+
+
+def upload(page: Page, *files: Path) -> None:
+    page.click("#tab-knowledge-button")
+    page.set_input_files("#document-files input[type=file]", files)
+    page.wait_for_selector("#document-preview .passage")
+
+
+def test_a_reviewer_uploads_corrects_adds_and_deletes_a_document(
+    page_for: PageFor, app: FakeApp, tmp_path: Path
+) -> None:
+    (tmp_path / "fleet.pdf").write_bytes(pdf(PDF, PDF.replace("Vehicles", "Trucks")))
+    page = page_for("rea")
+    upload(page, tmp_path / "fleet.pdf")
+    expect(page.locator("#document-preview .passage").first).to_contain_text(BOOK)
+    expect(page.locator("#document-preview")).to_contain_text("page 2")
+    expect(page.locator("#document-title input, #document-title textarea")).to_have_value("Fleet handbook")
+    text = page.locator("#document-text textarea")
+    text.fill(text.input_value().replace("3 euros", "4 euros"))
+    text.blur()  # the preview follows when a field is left; what goes in is what stands there
+    expect(page.locator("#document-preview")).to_contain_text("Fee per day: 4 euros")
+    page.fill("#document-source input, #document-source textarea", "Fleet handbook 2026")
+    page.fill("#document-group input, #document-group textarea", "staff")
+    app.users.add("rea", "rea-password", "reviewer", frozenset({"staff"}))
+    page.click("#document-add")
+    row = page.locator("[id='document-files/fleet.pdf']")
+    expect(row).to_contain_text("Fleet handbook 2026")
+    expect(row).to_contain_text("staff")
+    expect(page.locator("#document-draft")).to_be_hidden()
+    stored = app.knowledge.passages("customer_service", "files/fleet.pdf")
+    assert any("4 euros" in one.text and one.access == "staff" for one in stored)
+    row.locator("button").click()
+    row.locator("button").click()
+    expect(page.locator("#receipt")).to_contain_text("files/fleet.pdf")
+    expect(row).to_have_count(0)
+    assert app.knowledge.entries("customer_service") == []
+    assert app.knowledge.receipts("customer_service")[0].document == "files/fleet.pdf"
+
+
+def test_several_files_are_looked_at_one_by_one_and_a_broken_one_is_named(
+    page_for: PageFor, app: FakeApp, tmp_path: Path
+) -> None:
+    for name, text in (
+        ("a.md", "## Soap\nSoap is sold at the desk."),
+        ("b.md", "## Tea\nTea is free."),
+        ("c.pdf", "%PDF"),
+    ):
+        (tmp_path / name).write_text(text)
+    page = page_for("ada")
+    upload(page, *(tmp_path / name for name in ("a.md", "b.md", "c.pdf")))
+    expect(page.locator("#document-skipped")).to_contain_text("c.pdf: it is no PDF that can be read")
+    page.click("#document-pick input")
+    page.click("[role=option]:has-text('b.md')")
+    expect(page.locator("#document-preview")).to_contain_text("Tea is free.")
+    page.click("#document-add")
+    expect(page.locator("#documents tr")).to_have_count(3)
+    assert [entry.id for entry in app.knowledge.entries("customer_service")] == ["files/a.md", "files/b.md"]
+
+
+def test_a_document_of_a_group_is_not_listed_to_a_reviewer_outside_it(
+    page_for: PageFor, app: FakeApp, tmp_path: Path
+) -> None:
+    (tmp_path / "pay.md").write_text("## Pay\nThe salary table is on paper.")
+    page = page_for("ada")
+    upload(page, tmp_path / "pay.md")
+    page.fill("#document-group input, #document-group textarea", "board")
+    page.click("#document-add")
+    expect(page.locator("#documents")).to_contain_text("pay.md")
+    other = page_for("rea")
+    other.click("#tab-knowledge-button")
+    expect(other.locator("#documents .notice")).to_contain_text("No documents yet")
+
+
+def test_a_user_has_no_such_tab_and_cannot_call_it(page_for: PageFor, caller: CallerFor, app: FakeApp) -> None:
+    page = page_for("ana")
+    expect(page.locator("#tab-domains-button")).to_be_visible()
+    expect(page.locator("#tab-knowledge-button")).to_have_count(0)
+    ended = caller("ana").call("document-cancel", "click", [])
+    assert not ended["success"] and "Only reviewers can do this." in str(ended["output"])
