@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: serve test setup models lint types unit bench clean
+.PHONY: serve test setup models lint types unit exam bench clean
 .DEFAULT_GOAL := serve
 
 serve: models ## set everything up and start the web app
@@ -34,6 +34,11 @@ types: $(READY)
 unit: $(READY)
 	$(BIN)/pytest
 
+exam: models ## what every shipped pack must refuse, escalate, disclaim and answer; JUnit in exam-*.xml
+	for pack in customer_service finance medical; do \
+		$(BIN)/assistant domains check domains/$$pack --exam --junit exam-$$pack.xml || exit 1; \
+	done
+
 bench: models ## the long measurements: exams with and without adapters, speed, peft, a 30-minute soak
 	for pack in customer_service finance medical; do \
 		$(BIN)/assistant evaluate golden --domain $$pack --json; \
@@ -42,6 +47,7 @@ bench: models ## the long measurements: exams with and without adapters, speed, 
 	KILLS=220 $(BIN)/pytest tests/retrieval/test_library.py -k killed --timeout 3600
 	for requests in 1 8 32; do $(BIN)/assistant evaluate speed --against-peft --requests $$requests --json; done
 	$(BIN)/python -m pytest tests/adapters/test_soak.py --timeout 2400 --soak-minutes 30
+	-$(BIN)/assistant audit --json
 
 clean: ## remove the virtual environment and caches; models and state stay
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache *.egg-info

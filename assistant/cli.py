@@ -10,7 +10,21 @@ import typer
 from rich.markup import escape
 
 from assistant import show
-from assistant.commands import adapters, data, domains, evaluate, index, label, models, talk, train, users
+from assistant.commands import (
+    adapters,
+    audit,
+    data,
+    domains,
+    evaluate,
+    evaluate_safety,
+    index,
+    label,
+    models,
+    talk,
+    train,
+    train_guards,
+    users,
+)
 from assistant.commands.console import FAILED, USAGE, err
 
 app = typer.Typer(
@@ -23,7 +37,10 @@ app = typer.Typer(
     "Settings come from environment variables (`ASSISTANT_HOME`, `ASSISTANT_PORT`, …) or `assistant.toml`.\n\n"
     "Exit codes: 0 done, 1 failed, 2 wrong usage or bad input, 3 asked and not answered.",
 )
-app.registered_commands += talk.app.registered_commands + label.app.registered_commands
+for group in (talk, label, audit):
+    app.registered_commands += group.app.registered_commands
+evaluate.app.registered_commands += evaluate_safety.app.registered_commands
+train.app.registered_commands += train_guards.app.registered_commands
 app.add_typer(index.app, name="index")
 app.add_typer(models.app, name="models")
 app.add_typer(domains.app, name="domains")

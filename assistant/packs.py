@@ -178,6 +178,16 @@ class Packs:
             self._problems.pop(str(root), None)
             return self._packs[domain.name]
 
+    def prepare(self, path: Path, *, trust_code: bool = False) -> Pack:
+        """A pack in a folder made ready to answer, without adding it: for its exam.
+
+        Raises:
+            DomainError: it is broken, or its code is not trusted.
+            RetrievalError, AdapterError: its index or adapter cannot be used.
+        """
+        root = path.expanduser().absolute()
+        return self._ready(load(root, trust_code=trust_code or self._trusts(root, None)))
+
     def reload(self, name: str) -> Pack:
         """Read a pack again from its folder; the old one serves until the new one is whole.
 

@@ -18,6 +18,8 @@ from rich.table import Table
 from assistant.settings import Settings, SettingsError
 
 if TYPE_CHECKING:
+    from assistant.audit import Audit
+    from assistant.evaluation.golden import Graded
     from assistant.heads_training import Task
     from assistant.intake import Skipped
     from assistant.knowledge import Check
@@ -121,6 +123,31 @@ def report(console: Console | None, result: dict[str, Any]) -> None:
     console.print(table)
     for question, reason, answer in failures:
         console.print(f"[yellow]{escape(question)}[/]\n  {escape(reason)}\n  [dim]{escape(answer[:300])}[/]")
+
+
+def exam(console: Console, graded: Sequence[Graded]) -> None:
+    """A policy exam: what passed by expectation, and every failure."""
+    table = _table("Policy exam", "expectation", "passed", "of")
+    for expect in dict.fromkeys(one.golden.expect for one in graded):
+        mine = [one for one in graded if one.golden.expect == expect]
+        table.add_row(expect, str(sum(one.passed for one in mine)), str(len(mine)))
+    console.print(table)
+    for one in graded:
+        if one.failure:
+            console.print(f"[yellow]{escape(one.golden.ask)}[/]\n  {one.golden.expect}: {escape(one.failure)}")
+            console.print(f"  [dim]{escape(one.turn.answer[:300])}[/]")
+
+
+def audit(console: Console, review: Audit) -> None:
+    """A safety audit: every check with the first line of its evidence, and all of what failed."""
+    table = _table(
+        f"Safety audit of {review.created}: {review.seconds:.0f} s", "section", "check", "result", "evidence"
+    )
+    for check in review.checks:
+        result = "[green]pass[/]" if check.passed else "[bold red]FAIL[/]"
+        shown = check.evidence[:1] if check.passed else check.evidence[:6]
+        table.add_row(check.section, check.name, result, escape("\n".join(shown)))
+    console.print(table)
 
 
 def models(console: Console, wanted: Sequence[Model], here: Sequence[Installed], folder: Path) -> None:

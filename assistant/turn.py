@@ -12,9 +12,11 @@ from adapters.chat import ChatModel, Sampling
 from assistant import answer, safety
 from assistant.answer import Draft, Found
 from assistant.clock import Clock
+from assistant.detectors import Detectors, shipped
 from assistant.explain import explain
+from assistant.hearing import Heard, hear
 from assistant.packs import Pack
-from assistant.reader import ANYWHERE, NOWHERE, Reader, follows_up
+from assistant.reader import ANYWHERE, NOWHERE, Reader
 from assistant.record import Done, Event, Outcome, Reading, Sentence, Turn, Understood
 from assistant.words import normalise
 from domains.api import Exchange, Finding, Request
@@ -29,10 +31,6 @@ OUT_OF_SCOPE = (
 )
 WHICH = "I am not sure what this is about. Do you mean {titles}?"
 NO_PACKS = "I don't know: no domain pack is loaded. An administrator sees the reason in the Domains tab."
-INJECTION = (
-    "I can't follow instructions that try to change how I work. Ask me your question in plain words, "
-    "and I'll answer it from my sources."
-)
 REFUSE_AT = 0.6  # probability from which an intent alone refuses; below it the rules decide
 ESCALATE_AT = 0.88  # … summed over the intents that escalate
 LONG = 14  # words from which the question inside a longer message is searched for by itself, too
@@ -56,6 +54,7 @@ class Parts:
     reader: Reader
     packs: Mapping[str, Pack]  # live and enabled
     sampling: Sampling = field(default_factory=Sampling)
+    detectors: Detectors = field(default_factory=shipped)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,45 +72,31 @@ class Question:
 def take_turn(parts: Parts, question: Question) -> Iterator[Event]:
     """Answer a question; the last event is ``Done`` with the whole turn."""
     clock = Clock()
-    text = normalise(question.text)
-    context = in_context(text, question.history)
-    vector, alone = _vectors(parts, context, text)
-    reading = read(parts, question, context, vector)
-    danger = safety.emergency(text, _concerned(parts, reading, alone))  # whatever the talk was about before
+    heard = hear(question.text, question.history, parts.embedder, parts.detectors)
+    reading = read(parts, question, heard)
     clock.mark("read")
     yield Understood(reading)
     pack = parts.packs.get(reading.domain or "")
-    findings = tuple(safety.screen_input(text, pack.domain if pack else None))
-    if danger:
-        findings += (Finding(danger.code, "block", "input", "a person may be in danger"),)
-        draft = answer.said("escalated", "policy", danger.reply)
-    elif safety.blocked(findings):
-        draft = answer.said("refused", "policy", INJECTION)
+    screened = safety.screen(heard, concerned(parts, reading, heard.alone), pack.domain if pack else None)
+    clock.mark("screened")
+    if screened.emergency:
+        draft = answer.said("escalated", "policy", screened.emergency.reply)
+    elif safety.blocked(screened.findings):
+        draft = _refused(screened.findings, pack, heard.text)
     elif pack is None:
         draft = _unrouted(parts, reading)
     else:
-        draft = yield from respond(parts, pack, replace(question, text=text), context, vector, reading, clock)
+        draft = yield from respond(parts, pack, replace(question, text=heard.text), heard, reading, clock)
     clock.mark("total")
-    turn = _turn(question, reading, pack, findings, draft, clock)
-    yield Done(replace(turn, explanations=explain(parts.embedder, parts.reader, reading, context, vector)))
+    turn = _turn(question, reading, pack, screened.findings, draft, clock)
+    why = explain(parts.embedder, parts.reader, reading, heard.context, heard.vector)
+    yield Done(replace(turn, explanations=why))
 
 
-def in_context(text: str, history: Sequence[Exchange]) -> str:
-    """The question as it is searched for: a follow-up carries the question before it along."""
-    if history and follows_up(text):
-        return f"{history[-1].question} {text}"
-    return text
-
-
-def _vectors(parts: Parts, context: str, text: str) -> tuple[Vectors, Vectors]:
-    """Embeddings of the question in its context, and of it alone; one where they are the same."""
-    rows = parts.embedder.embed([context] if context == text else [context, text])
-    return rows[0], rows[-1]
-
-
-def read(parts: Parts, question: Question, context: str, vector: Vectors) -> Reading:
+def read(parts: Parts, question: Question, heard: Heard) -> Reading:
     """Which domain, intent and mood; no domain where the assistant is not sure enough."""
-    domain, probability, candidates = _route(parts, question, context, vector)
+    vector = heard.vector
+    domain, probability, candidates = _route(parts, question, heard.context, vector)
     intent, sure = parts.reader.intent(domain, vector) if domain else ("", 0.0)
     mood, mood_probability = parts.reader.mood(vector)
     chosen = question.domain in parts.packs
@@ -119,12 +104,12 @@ def read(parts: Parts, question: Question, context: str, vector: Vectors) -> Rea
 
 
 def respond(
-    parts: Parts, pack: Pack, question: Question, context: str, vector: Vectors, reading: Reading, clock: Clock
+    parts: Parts, pack: Pack, question: Question, heard: Heard, reading: Reading, clock: Clock
 ) -> Generator[Event, None, Draft]:
     """The first that answers: the pack's rules, its tool, its fixed replies, its sources."""
     domain, text = pack.domain, question.text
     intent = _sure_intent(domain, reading)
-    if _escalates(parts.reader, domain, vector):
+    if _escalates(parts.reader, domain, heard.vector):
         return _fixed(domain, "escalate", intent)
     if rule := safety.first(domain.rules.must_refuse, text):
         return answer.said("refused", "policy", rule.reply or domain.manifest.refusals.policy, _finding(rule, "block"))
@@ -133,7 +118,7 @@ def respond(
         return answer.said("answered" if reply.complete else "clarify", "tool", reply.text, tool=reply.tool)
     if intent and intent.responder in _OUTCOME:
         return _fixed(domain, intent.responder, intent)
-    context, found = _find(parts, pack, context, vector, question.groups)
+    context, found = _find(parts, pack, heard.context, heard.vector, question.groups)
     clock.mark("searched")
     if found.evidence < domain.manifest.thresholds.evidence:
         return Draft("unknown", "policy", hits=found.hits, evidence=found.evidence, findings=found.findings)
@@ -158,7 +143,7 @@ def _find(parts: Parts, pack: Pack, text: str, vector: Vectors, groups: frozense
     return (asked[-1], alone) if alone.evidence > found.evidence else (text, found)
 
 
-def _concerned(parts: Parts, reading: Reading, vector: Vectors) -> list[Domain]:
+def concerned(parts: Parts, reading: Reading, vector: Vectors) -> list[Domain]:
     """The packs whose crisis rules hold: the one that answers and the one it sounds like, or all when neither is."""
     likeliest = next((name for name, _ in parts.reader.domains(vector) if name in parts.packs), None)
     names = dict.fromkeys(filter(None, (reading.domain, likeliest))) if reading.domain else parts.packs
@@ -193,6 +178,13 @@ def _by_evidence(parts: Parts, context: str, vector: Vectors, groups: frozenset[
     weighed = {name: answer.search(pack, context, vector, groups).evidence for name, pack in parts.packs.items()}
     best = max(weighed, key=lambda name: weighed[name], default=None)
     return best if best and weighed[best] >= ROUTE_BY_EVIDENCE_AT else None
+
+
+def _refused(findings: Sequence[Finding], pack: Pack | None, text: str) -> Draft:
+    reply = safety.refusal(findings, pack.domain if pack else None, text)
+    crashed = any(finding.code == safety.CRASHED for finding in findings)
+    reasons = ("a filter gave no answer",) if crashed else ()
+    return replace(answer.said("refused", "policy", reply), reasons=reasons)
 
 
 def _unrouted(parts: Parts, reading: Reading) -> Draft:

@@ -59,6 +59,11 @@ def stem(word: str) -> str:
     return str(_stemmer.stemWord(word))
 
 
+def stop_words() -> frozenset[str]:
+    """The words that carry no meaning of their own."""
+    return _STOP
+
+
 def terms(text: str) -> list[str]:
     """Stems of the words that carry meaning, in order; numbers and number words are left to ``quantities``."""
     words = (match[0].removesuffix("'s") for match in _TOKEN.finditer(normalise(text).lower()))

@@ -137,12 +137,13 @@ class Example(Strict):
 class Golden(Strict):
     """A line of golden.jsonl: the pack's exam.
 
+    ``disclaim`` expects an answer that ends with the pack's disclaimer.
     ``must_say``: every entry has to occur in the answer, ignoring case; ``a|b`` means either.
     ``cites``: an article's file name without ``.md``, or ``tool:NAME``; one of them suffices.
     """
 
     ask: Text
-    expect: Literal["answer", "must_answer", "unanswerable", "refuse", "escalate"]
+    expect: Literal["answer", "must_answer", "unanswerable", "refuse", "escalate", "disclaim"]
     must_say: tuple[Text, ...] = ()
     must_not_say: tuple[Text, ...] = ()
     cites: tuple[Text, ...] = ()

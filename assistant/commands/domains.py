@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from assistant import show
-from assistant.commands.console import opened, out
+from assistant.commands.console import FAILED, opened, out, progress
 
 app = typer.Typer(no_args_is_help=True, help="List, check, add and remove domain packs.")
 
@@ -24,11 +24,16 @@ def domains_list() -> None:
 def domains_check(
     path: Annotated[Path, typer.Argument(help="A pack's folder.")],
     trust_code: Annotated[bool, typer.Option("--trust-code", help="Its hooks.py may be imported.")] = False,
+    exam: Annotated[bool, typer.Option("--exam", help="Also ask what it must refuse, escalate and answer.")] = False,
+    junit: Annotated[Path | None, typer.Option(help="Write the exam's results here as JUnit XML.")] = None,
 ) -> None:
-    """Read a pack and say what is wrong with it, without adding it."""
+    """Read a pack and say what is wrong with it, without adding it. Exit code 1 when its exam has failures."""
     from domains.pack import load as load_pack
 
-    show.pack(out, load_pack(path, trust_code=trust_code))
+    if exam or junit:
+        _exam(path, trust_code, junit)
+    else:
+        show.pack(out, load_pack(path, trust_code=trust_code))
 
 
 @app.command("add")
@@ -47,3 +52,16 @@ def domains_remove(name: str) -> None:
     with opened() as product:
         product.packs.remove(name)
         out.print(f"{name} was removed.")
+
+
+def _exam(path: Path, trust_code: bool, junit: Path | None) -> None:
+    from assistant.evaluation import policy
+
+    with opened() as product, progress() as update:
+        results = policy.examine(
+            product, path, trust_code=trust_code, progress=lambda done, total: update("Policy exam", done, total)
+        )
+    if junit:
+        junit.write_text(policy.junit(path.resolve().name, results), encoding="utf-8")
+    show.exam(out, [one.graded for one in results])
+    raise typer.Exit(FAILED if any(not one.graded.passed for one in results) else 0)

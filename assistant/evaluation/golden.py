@@ -32,7 +32,8 @@ def sit(parts: Parts, domain: str, exam: Iterable[Golden]) -> Iterator[Graded]:
     """Ask every question in ``domain``, and grade what comes."""
     for golden in exam:
         turn = ask(parts, Question(golden.ask, domain))
-        yield Graded(golden, turn, failure(golden, turn))
+        disclaimer = parts.packs[domain].domain.manifest.disclaimer
+        yield Graded(golden, turn, failure(golden, turn) or undisclaimed(disclaimer, golden, turn))
 
 
 def ask(parts: Parts, question: Question) -> Turn:
@@ -46,6 +47,13 @@ def ask(parts: Parts, question: Question) -> Turn:
 def failure(golden: Golden, turn: Turn) -> str | None:
     """Why a turn is not what the exam expects; None when it is."""
     return _checks[golden.expect](golden, turn) or _unsaid(golden, turn)
+
+
+def undisclaimed(disclaimer: str | None, golden: Golden, turn: Turn) -> str | None:
+    """Why an answer that needs the pack's disclaimer fails; None when it does not."""
+    if golden.expect != "disclaim" or (disclaimer and turn.answer.endswith(disclaimer)):
+        return None
+    return "expected the pack's disclaimer at the end" if disclaimer else "the pack has no disclaimer to give"
 
 
 def metrics(graded: list[Graded]) -> dict[str, float | None]:
@@ -90,6 +98,7 @@ def _outcome(allowed: frozenset[Outcome]) -> Callable[[Golden, Turn], str | None
 _checks: dict[str, Callable[[Golden, Turn], str | None]] = {
     "answer": _answered,
     "must_answer": _answered,
+    "disclaim": _answered,
     "unanswerable": _outcome(NOT_KNOWN),
     "refuse": _outcome(REFUSED),
     "escalate": _outcome(frozenset({"escalated"})),

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from assistant.dataset import read
-from assistant.turn import Parts, Question, in_context
+from assistant.hearing import hear
+from assistant.turn import Parts, Question
 from assistant.turn import read as understand
-from assistant.words import normalise
 
 NONE = "none"  # the label of what belongs to no pack
 
@@ -28,8 +28,7 @@ def router(parts: Parts, data: Path) -> dict[str, Any]:
     rows = read(data, [*parts.packs, NONE])
     right, sure = 0, 0
     for row in rows:
-        text = in_context(normalise(row.text), ())
-        reading = understand(parts, Question(row.text), text, parts.embedder.embed([text])[0])
+        reading = understand(parts, Question(row.text), hear(row.text, (), parts.embedder, parts.detectors))
         asks = reading.domain is None and bool(reading.candidates)
         sure += not asks
         right += not asks and (reading.domain or NONE) == row.label

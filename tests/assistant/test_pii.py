@@ -29,6 +29,13 @@ from assistant.pii import find, mask
         ("DOB: 04/05/1985", [(5, 15, "birth_date")], "DOB: [birth_date]"),
         ("I live at 12 Baker Street now", [(10, 25, "address")], "I live at [address] now"),
         ("my name is Ana Berger, hello", [(11, 21, "name")], "my name is [name], hello"),
+        ("Dear Theodora Quillfeather, hello", [(5, 26, "name")], "Dear [name], hello"),
+        ("身份证11010519491231002X，", [(3, 21, "national_id")], "身份证[national_id]，"),
+        ("手机13812345678。", [(2, 13, "phone")], "手机[phone]。"),
+        ("卡号4111111111111111", [(2, 18, "card")], "卡号[card]"),
+        ("DNI 12345678Z ok", [(4, 13, "national_id")], "DNI [national_id] ok"),
+        ("CF RCCMNL83S18D969H ok", [(3, 19, "national_id")], "CF [national_id] ok"),
+        ("CPF 390.533.447-05 ok", [(4, 18, "national_id")], "CPF [national_id] ok"),
         ("Call +44 20 7946 0958 now", [(5, 21, "phone")], "Call [phone] now"),
         ("Call (212) 555-2368 now", [(5, 19, "phone")], "Call [phone] now"),
         (
@@ -72,6 +79,11 @@ def test_personal_data_is_found_and_masked(text: str, spans: list[tuple[int, int
 )
 def test_what_only_looks_personal_stays(text: str) -> None:
     assert mask(text) == text
+
+
+def test_places_and_dates_are_masked_beside_a_person_and_not_alone() -> None:
+    assert mask("It opened in 1977 and moved on 3 May.") == "It opened in 1977 and moved on 3 May."
+    assert "Leeds" not in mask("My name is Ana Berger, I live at 44 Elm Grove, Leeds")
 
 
 def test_a_public_text_is_kept_and_the_rest_is_masked() -> None:

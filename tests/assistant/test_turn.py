@@ -10,11 +10,12 @@ import pytest
 
 from adapters.chat import Message, Sampling
 from assistant import reader
+from assistant.hearing import in_context
 from assistant.packs import Pack, corpus
 from assistant.prompt import NO_ANSWER
 from assistant.record import Done, Event, Sentence, Turn, Understood
 from assistant.study import learn
-from assistant.turn import OUT_OF_SCOPE, Parts, Question, in_context, take_turn
+from assistant.turn import OUT_OF_SCOPE, Parts, Question, take_turn
 from domains.api import Exchange, Finding, Reply, Request
 from domains.pack import Hooks, load
 from retrieval.embedder import SentenceEmbedder

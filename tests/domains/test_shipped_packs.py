@@ -55,9 +55,8 @@ def test_a_pack_holds_at_least_what_is_promised(root: Path) -> None:
     assert len(domain.examples) >= 150
     assert len({example.intent for example in domain.examples}) >= 15
     assert len(domain.golden) >= 40
-    assert {question.expect for question in domain.golden} == {
-        "answer", "must_answer", "unanswerable", "refuse", "escalate",
-    }  # fmt: skip
+    asked = {question.expect for question in domain.golden}
+    assert asked - {"disclaim"} == {"answer", "must_answer", "unanswerable", "refuse", "escalate"}
 
 
 @every_pack

@@ -1,0 +1,180 @@
+"""Does a passage support a sentence, contradict it, or hold nothing about it? The exact checks, and a trained head.
+
+The exact checks of ``assistant.grounding`` decide alone where they can; the head weighs what they have no words for.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from functools import cache
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import expit
+
+from assistant.words import content, negated, quantities, stem
+from retrieval.embedder import Embedder, Vectors
+from retrieval.passage import Passage, sentences
+
+SHIPPED = Path(__file__).parent / "heads" / "entailment.json"
+FEATURES = (
+    "cosine_1",  # of the sentence and the closest span
+    "cosine_2",  # … and the second closest
+    "covered_1",  # share of its content words in the closest span
+    "covered_best",  # … in the span that holds most of them
+    "covered_any",  # … anywhere in the passages
+    "pairs_any",  # share of its pairs of neighbouring content words that stand together anywhere
+    "figures",  # whether it has quantities
+    "figures_1",  # share of its quantities in the closest span
+    "figures_any",  # … anywhere
+    "names",  # whether it has names
+    "names_any",  # share of its names that stand anywhere
+    "negation_differs",  # from the closest span
+    "negative",
+    "length",
+    "context",  # how much there is to support it
+    "hedged",
+)
+Row = NDArray[np.float64]
+NAME = re.compile(r"(?<=[^.!?:\n] )\b[A-Z][\w-]*[\w]\b|\b[A-Z]{2,}\w*\b")
+HEDGE = re.compile(r"\b(?:may|might|could|possibly|perhaps|likely|suggests?|often|sometimes|overall|in general)\b")
+WORD = re.compile(r"[^\W\d_]+")
+
+
+class Verdict(Enum):
+    """What the passages say about a sentence."""
+
+    SUPPORTED = "supported"
+    CONTRADICTED = "contradicted"
+    NO_EVIDENCE = "no evidence"
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """A sentence's verdict, the probability that it is supported, and the span closest to it."""
+
+    verdict: Verdict
+    probability: float
+    passage: Passage | None
+    start: int = 0  # in the passage's text
+    end: int = 0  # exclusive
+
+
+@dataclass(frozen=True, slots=True)
+class EntailmentHead:
+    """Logistic regression over standardised ``FEATURES``."""
+
+    weights: Row
+    mean: Row
+    scale: Row
+    bias: float
+    threshold: float  # probability from which a sentence counts as supported
+    digest: str  # SHA-256 of its card
+
+    def probability(self, row: Row) -> float:
+        """Probability that a sentence is supported, [0, 1]."""
+        return float(expit((row - self.mean) / self.scale @ self.weights + self.bias))
+
+
+@cache
+def shipped() -> EntailmentHead:
+    """The head that ships, read once.
+
+    Raises:
+        ValueError: it was trained on other features.
+    """
+    raw = SHIPPED.read_bytes()
+    card = json.loads(raw)
+    if tuple(card["features"]) != FEATURES:
+        raise ValueError(f"{SHIPPED} was trained on {card['features']}, this version computes {list(FEATURES)}")
+    weights, mean, scale = (np.asarray(card[name], dtype=np.float64) for name in ("weights", "mean", "scale"))
+    return EntailmentHead(weights, mean, scale, card["bias"], card["threshold"], hashlib.sha256(raw).hexdigest())
+
+
+def judge(claims: Sequence[str], passages: Sequence[Passage], embedder: Embedder) -> list[Judged]:
+    """What the passages say about each claim. Everything is embedded in one go."""
+    spans = [(passage, start, end) for passage in passages for start, end in sentences(passage.text)]
+    if not spans or not claims:
+        return [Judged(Verdict.NO_EVIDENCE, 0.0, None) for _ in claims]
+    texts = [passage.text[start:end] for passage, start, end in spans]
+    vectors = embedder.embed([*texts, *claims])
+    known = [Words(text) for text in texts]
+    judged = []
+    for claim, vector in zip(claims, vectors[len(texts) :], strict=True):
+        row, best = features(Words(claim), vector, known, vectors[: len(texts)])
+        probability = shipped().probability(row)
+        judged.append(Judged(_verdict(probability, row), probability, *spans[best]))
+    return judged
+
+
+def _verdict(probability: float, row: Row) -> Verdict:
+    values = dict(zip(FEATURES, row, strict=True))
+    if probability >= shipped().threshold:
+        return Verdict.SUPPORTED
+    about = values["covered_1"] >= 0.6 and values["cosine_1"] >= 0.7  # it speaks of the same thing
+    differs = values["negation_differs"] or values["figures_1"] < 1
+    return Verdict.CONTRADICTED if about and differs else Verdict.NO_EVIDENCE
+
+
+class Words:
+    """What a text says, taken apart once."""
+
+    def __init__(self, text: str) -> None:
+        plain = text.lower()
+        self.text = plain
+        self.words = content(text)
+        self.figures = quantities(text)
+        self.names = {name.lower() for name in NAME.findall(text)}
+        self.negative = negated(text)
+        self.hedged = bool(HEDGE.search(plain))
+        order = [stem(word) for word in WORD.findall(plain) if stem(word) in self.words]
+        self.pairs = set(pairwise(order))
+
+
+def features(claim: Words, vector: Vectors, spans: Sequence[Words], vectors: Vectors) -> tuple[Row, int]:
+    """The numbers the head looks at, [len(FEATURES)], and the place of the closest span.
+
+    Args:
+        claim: the sentence.
+        vector: [d], its embedding.
+        spans: n sentences of the passages.
+        vectors: [n, d], theirs.
+    """
+    cosines = vectors @ vector
+    covered = np.array([_share(claim.words, span.words) for span in spans])
+    best = int(np.argmax(cosines + covered))
+    closest = spans[best]
+    ordered = np.sort(cosines)
+    words: set[str] = set().union(*(span.words for span in spans))
+    figures: set[str] = set().union(*(span.figures for span in spans))
+    pairs: set[tuple[str, str]] = set().union(*(span.pairs for span in spans))
+    row = np.array([
+        ordered[-1],
+        ordered[-2] if len(ordered) > 1 else 0.0,
+        covered[best],
+        covered.max(),
+        _share(claim.words, words),
+        _share(claim.pairs, pairs),
+        float(bool(claim.figures)),
+        _share(claim.figures, closest.figures),
+        _share(claim.figures, figures),
+        float(bool(claim.names)),
+        _share(claim.names, {name for name in claim.names if any(name in span.text for span in spans)}),
+        float(claim.negative != closest.negative),
+        float(claim.negative),
+        min(len(claim.words), 20) / 20,
+        min(len(spans), 20) / 20,
+        float(claim.hedged),
+    ])  # fmt: skip
+    return row, best
+
+
+def _share(wanted: Collection[object], known: Collection[object]) -> float:
+    return len(set(wanted) & set(known)) / len(wanted) if wanted else 1.0
