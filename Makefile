@@ -32,7 +32,7 @@ types: $(READY)
 	$(BIN)/mypy
 
 unit: $(READY)
-	$(BIN)/pytest
+	$(BIN)/pytest -n 2 --dist loadfile
 
 exam: models ## what every shipped pack must refuse, escalate, disclaim and answer; JUnit in exam-*.xml
 	for pack in customer_service finance medical; do \

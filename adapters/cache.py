@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections import OrderedDict
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -19,9 +21,7 @@ class Cache:
     ) -> None:
         self.context = context
         # zeros: what is masked away is still multiplied by 0, and must be finite
-        self._held = [
-            tuple(torch.zeros(rows, context, width, dtype=dtype, device=device) for _ in "kv") for _ in range(layers)
-        ]
+        self._held = [tuple(_zeros((rows, context, width), dtype, device) for _ in "kv") for _ in range(layers)]
 
     def layer(self, number: int) -> tuple[Tensor, ...]:
         """Keys and values of a layer, [rows, context, width] each."""
@@ -51,6 +51,13 @@ class Cache:
         for pair in self._held:
             for one in pair:
                 one[row].zero_()
+
+
+def _zeros(shape: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> Tensor:
+    """Zeros that take no memory before they are written: torch writes them at once, numpy asks the system for them."""
+    if device.type != "cpu":
+        return torch.zeros(shape, dtype=dtype, device=device)
+    return torch.from_numpy(np.zeros(math.prod(shape) * dtype.itemsize, np.uint8)).view(dtype).view(shape)
 
 
 class Prefixes:

@@ -68,7 +68,6 @@ def main() -> None:
 
 def _quiet() -> None:
     """Keep libraries from talking into our output; what matters reaches the user as an error of ours."""
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # a thread that spins takes the core another one waits for
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")

@@ -309,6 +309,10 @@ class Packs:
             if self._progress:
                 self._progress(domain.name, done, total)
 
+        def learning(done: int, total: int) -> None:
+            if self._progress:
+                self._progress(f"{domain.name}, known questions", done, total)
+
         indexes = self._home / "indexes" / domain.name
         made_by = other_embedder(indexes, self._embedder.fingerprint)
         if made_by and not self._migrate:
@@ -331,7 +335,7 @@ class Packs:
             enabled=True,
             shipped=domain.root.parent == SHIPPED,
             data=data,
-            learned=learn(domain, index, VectorCache(self._embedder, self._home / "cache")),
+            learned=learn(domain, index, VectorCache(self._embedder, self._home / "cache", learning)),
         )
 
     def _library(self, name: str) -> Library:

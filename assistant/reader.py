@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -66,17 +66,22 @@ class Reader:
 
 
 def train(domains: Sequence[Domain], embed: EmbedTexts) -> Reader:
-    """Fit every head from the packs' examples, lessons and headings. Takes about a second for three packs."""
+    """Fit every head from the packs' examples, lessons and headings. Takes seconds for three packs."""
+    lists = [([text for text, _ in group], [label for _, label in group]) for group in _routed(domains)]
+    routed = np.concatenate([embed(texts) for texts, _ in lists])  # list by list, as others embed them: cached
+    known = {domain.name: _known(domain, embed) for domain in domains if domain.examples}
+    vectors = np.concatenate([rows for _, rows in known.values()]) if known else embed(["hello"])
+    moods = [example.sentiment for domain in domains for example in domain.examples] or ["neutral"]
     with threadpool_limits(1):  # the products are small: on a busy machine more threads only wait for each other
-        texts, labels = zip(*_routed(domains), strict=True)
-        examples = [example for domain in domains for example in domain.examples]
-        moods = [example.sentiment for example in examples] or ["neutral"]
-        mood_vectors = embed([example.text for example in examples] or ["hello"])
         return Reader(
-            router=fit(embed(texts), labels),
-            intents={domain.name: _intents(domain, embed) for domain in domains if domain.examples},
-            sentiment=fit(mood_vectors, moods),
-            examples={domain.name: _known(domain, embed) for domain in domains if domain.examples},
+            router=fit(routed, [label for _, labels in lists for label in labels]),
+            intents={
+                domain.name: fit(known[domain.name][1], [example.intent for example in domain.examples])
+                for domain in domains
+                if domain.examples
+            },
+            sentiment=fit(vectors, moods),
+            examples=known,
         )
 
 
@@ -88,20 +93,19 @@ def follows_up(question: str) -> bool:
     return not _SUBJECT.search(question[: said.start()])  # "my father says he …" brings what it speaks of
 
 
-def _intents(domain: Domain, embed: EmbedTexts) -> Head:
-    return fit(embed([e.text for e in domain.examples]), [e.intent for e in domain.examples])
-
-
 def _known(domain: Domain, embed: EmbedTexts) -> tuple[tuple[str, ...], Vectors]:
     texts = tuple(example.text for example in domain.examples)
     return texts, embed(list(texts))
 
 
-def _routed(domains: Sequence[Domain]) -> list[tuple[str, str]]:
-    rows = [(line, NOWHERE) for line in OUT_OF_SCOPE.read_text().splitlines() if line and not line.startswith("#")]
+def _routed(domains: Sequence[Domain]) -> Iterator[list[tuple[str, str]]]:
+    """Texts with the pack they belong to, in the lists in which they are embedded elsewhere too."""
+    yield [(line, NOWHERE) for line in OUT_OF_SCOPE.read_text().splitlines() if line and not line.startswith("#")]
     for domain in domains:
         social = {intent.name for intent in domain.manifest.intents if intent.responder in ("small_talk", "handover")}
-        rows += [(e.text, ANYWHERE if e.intent in social else domain.name) for e in domain.examples]
-        rows += [(lesson.ask, domain.name) for lesson in domain.lessons]
-        rows += [(article.title, domain.name) for article in domain.articles]
-    return rows
+        groups = (
+            [(e.text, ANYWHERE if e.intent in social else domain.name) for e in domain.examples],
+            [(lesson.ask, domain.name) for lesson in domain.lessons],
+            [(article.title, domain.name) for article in domain.articles],
+        )
+        yield from (group for group in groups if group)

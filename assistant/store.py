@@ -155,6 +155,7 @@ def _engine(url: str) -> Engine:
         return create_engine(url, pool_pre_ping=True)
     if parsed.database and parsed.database != ":memory:":
         Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
+        Path(parsed.database).touch(mode=0o600)  # for its owner only; SQLite's other files take after it
     engine = create_engine(url, connect_args={"timeout": 30})
     event.listen(engine, "connect", _prepare)
     return engine

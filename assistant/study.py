@@ -74,8 +74,7 @@ def learn(domain: Domain, index: FaissIndex, embed: EmbedTexts) -> Learned:
     path = index.folder / f"learned-{_key(domain)}.safetensors"
     learned = _read(path)
     if learned is None:
-        with threadpool_limits(1):  # as in assistant.reader
-            learned = _learn(domain, index, embed)
+        learned = _learn(domain, index, embed)
         _write(path, learned)
     vectors = embed([lesson.ask for lesson in domain.lessons])
     return replace(learned, known=_known(vectors, targets(domain.lessons, index), index))
@@ -135,7 +134,8 @@ def _learn(domain: Domain, index: FaissIndex, embed: EmbedTexts) -> Learned:
     whole = _fit(vectors, rows, list(rows), index)
     cases = [*_judged(domain, index, embed), *_strangers(index, whole, _known(vectors, rows, index), embed)]
     features, truth = np.array([row for row, _ in cases]), np.array([answered for _, answered in cases])
-    model = LogisticRegression(C=STRENGTH, max_iter=5000, class_weight="balanced").fit(features, truth)
+    with threadpool_limits(1):  # as in assistant.reader
+        model = LogisticRegression(C=STRENGTH, max_iter=5000, class_weight="balanced").fit(features, truth)
     weights = tuple(float(weight) for weight in model.coef_[0])
     return Learned(whole, EvidenceHead(weights, float(model.intercept_[0]), _digest(weights)))
 

@@ -114,7 +114,8 @@ class Knowledge:
         """Another of the uploaded files was chosen: what was written about the one before is kept."""
         reviewer(self.app, request)
         *written, chosen = fields
-        held = _edited(held, place, *written)
+        if chosen != place:  # told twice of one choice, the second time with the fields of the file before
+            held = _edited(held, place, *written)
         return {self.drafts: held, self.place: chosen, **self._fields(held[chosen])}
 
     def on_edit(self, request: gr.Request, held: list[Draft], place: int, *fields: str | None) -> str:

@@ -30,6 +30,14 @@ def test_an_empty_file_is_migrated_to_the_tables_of_the_code(store: Store) -> No
         }, name
 
 
+def test_only_its_owner_may_read_the_state(tmp_path: Path) -> None:
+    opened = Store(f"sqlite:///{tmp_path / 'home' / 'state.db'}")
+    with opened.begin() as session:
+        session.add(UserRow(name="ana", password="-", role="user"))
+    assert {path.stat().st_mode & 0o077 for path in (tmp_path / "home").iterdir()} == {0}
+    opened.close()
+
+
 def test_opening_again_keeps_what_is_there(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path / 'deep' / 'er' / 'state.db'}"
     first = Store(url)
