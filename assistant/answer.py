@@ -127,12 +127,20 @@ class Gate:
 
     def offer(self, sentence: str, clock: Clock) -> Iterator[Sentence]:
         """Yield the sentence if a source supports it, if it is to the point, new, and breaks no rule."""
+        sentence = self._without_title(sentence)
         backed = grounding.support(sentence, self._passages)
         threshold = self.pack.domain.manifest.thresholds.support
         if backed is None or backed.score < threshold or self._relevance(backed) < RELEVANT:
             self.dropped.append(sentence)
         else:
             yield from self._show(sentence, backed, clock)
+
+    def _without_title(self, sentence: str) -> str:
+        """The sentence without a passage's title before it: the model copies how sources are put before it."""
+        title, colon, rest = sentence.partition(": ")
+        words = content(title)
+        copied = bool(words) and rest[:1].isupper() and any(words <= content(one.title) for one in self._passages)
+        return rest if copied else sentence
 
     def quote(self, clock: Clock) -> Iterator[Sentence]:
         """Yield the likeliest sentences of the sources until enough of the answer has probably been said."""

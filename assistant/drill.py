@@ -35,6 +35,7 @@ STRENGTH = 10.0  # inverse L2 regularisation
 THRESHOLDS = {"injection": 0.4, "harm": 0.7, "crisis": 0.4}  # chosen on the folds
 RECIPE = f"logistic regression, C={STRENGTH}, liblinear, classes balanced, sets by the root of their size, seed {SEED}"
 PACKS_COUNT = {"packs": 3.0}  # how much more a pack's own questions weigh: they must be answered
+_URGENT = re.compile(r"\b(?:emergency|urgent\w*|at once|immediately|999|911|112|police)\b", re.IGNORECASE)
 _CHOICE = re.compile(r"\[([^\[\]]*\|[^\[\]]*)\]")
 ATTRIBUTION = {
     "deepset_injections": "deepset/prompt-injections by a mirror, MIT",
@@ -132,7 +133,8 @@ def _packs(domains: Iterable[Domain]) -> Iterator[Sample]:
             crisis = responder == "escalate"
             yield _sample(example.text, "packs", injection=False, harm=None if refused else False, crisis=crisis)
         for lesson in domain.lessons:
-            yield _sample(lesson.ask, "packs", injection=False, harm=False, crisis=False)
+            urgent = lesson.answer is not None and _URGENT.search(lesson.answer)  # it may well be a person in danger
+            yield _sample(lesson.ask, "packs", injection=False, harm=False, crisis=None if urgent else False)
 
 
 def _own() -> Iterator[Sample]:

@@ -35,6 +35,7 @@ REFUSE_AT = 0.6  # probability from which an intent alone refuses; below it the 
 ESCALATE_AT = 0.88  # … summed over the intents that escalate
 LONG = 14  # words from which the question inside a longer message is searched for by itself, too
 ROUTE_BY_EVIDENCE_AT = 0.8  # evidence that overrules a router that is not sure
+OFFER_BY_EVIDENCE_AT = 0.2  # … below which a domain is not offered to choose from: it would not know either
 CANDIDATE_AT = 0.15  # probability from which a domain is offered to choose from
 STAY_AT = 0.2  # … from which the conversation stays in its domain
 _OUTCOME: dict[Responder, Outcome] = {
@@ -168,16 +169,14 @@ def _route(
         return label, probability, candidates
     if previous and odds.get(previous, 0.0) >= STAY_AT:
         return previous, odds[previous], candidates
-    by_evidence = _by_evidence(parts, context, vector, question.groups)
-    if by_evidence:
-        return by_evidence, odds.get(by_evidence, 0.0), candidates
-    return None, probability, () if label == NOWHERE else candidates
-
-
-def _by_evidence(parts: Parts, context: str, vector: Vectors, groups: frozenset[str]) -> str | None:
-    weighed = {name: answer.search(pack, context, vector, groups).evidence for name, pack in parts.packs.items()}
-    best = max(weighed, key=lambda name: weighed[name], default=None)
-    return best if best and weighed[best] >= ROUTE_BY_EVIDENCE_AT else None
+    weighed = {
+        name: answer.search(pack, context, vector, question.groups).evidence for name, pack in parts.packs.items()
+    }
+    best = max(weighed, key=lambda name: weighed[name], default="")
+    if weighed.get(best, 0.0) >= ROUTE_BY_EVIDENCE_AT:
+        return best, odds.get(best, 0.0), candidates
+    likely = tuple(name for name in candidates if weighed[name] >= OFFER_BY_EVIDENCE_AT)
+    return None, probability, () if label == NOWHERE else likely
 
 
 def _refused(findings: Sequence[Finding], pack: Pack | None, text: str) -> Draft:

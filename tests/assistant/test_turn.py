@@ -89,6 +89,11 @@ def test_a_supported_sentence_is_shown_with_the_span_that_supports_it(parts: Par
     assert {"read", "searched", "first_words", "first_sentence", "total"} <= set(turn.timings)
 
 
+def test_a_title_that_the_model_copied_is_not_shown(parts: Parts) -> None:
+    _, turn, _ = run(parts, BOOK, says=f"Loans: {BOOK_ANSWER}")
+    assert (turn.author, turn.answer) == ("model", BOOK_ANSWER)
+
+
 @pytest.mark.parametrize(
     "invented",
     [
