@@ -137,7 +137,7 @@ class Gate:
 
     def _without_title(self, sentence: str) -> str:
         """The sentence without a passage's title before it: the model copies how sources are put before it."""
-        title, colon, rest = sentence.partition(": ")
+        title, _, rest = sentence.partition(": ")
         words = content(title)
         copied = bool(words) and rest[:1].isupper() and any(words <= content(one.title) for one in self._passages)
         return rest if copied else sentence
