@@ -52,6 +52,11 @@ def _is_bank_card(text: str) -> bool:
     return 12 <= len(re.sub(r"\D", "", text)) <= 19
 
 
+_FOREIGN = re.compile(
+    r"\b(?:ich|und|der|die|das|ist|nicht|wie|kann|meine?|wo|le|la|les|des|est|une?|et|je|vous|pour|que|el|los|las|es|por|"
+    r"mi|il|di|che|non|sono|het|een|van|ik|niet)\b",
+    re.IGNORECASE,
+)
 # how a span must look to be what the tagger says it is
 _LOOKS = {
     "email": r"@.+\.",
@@ -126,6 +131,8 @@ def digest() -> str:
 
 
 def _tagged(text: str, kept: Sequence[Personal]) -> Iterator[Personal]:
+    if len(_FOREIGN.findall(text)) >= 3:  # it learned English: a German noun is no name
+        return
     spans = [Personal(*span) for span in tagger.shipped().spans(text)]
     for span in spans:
         free = not any(span.start < other.end and other.start < span.end for other in kept)
