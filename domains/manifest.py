@@ -62,7 +62,7 @@ class Thresholds(Strict):
     intent: Probability = 0.4
     evidence: Probability = 0.5
     sure: Probability = 0.8  # evidence from which the sources are quoted even where the model declines
-    support: Probability = 0.75
+    support: Probability = 1.0  # share of a sentence's words that its source has, in their order
 
 
 class Review(Strict):

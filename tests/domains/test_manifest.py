@@ -27,7 +27,7 @@ def test_what_is_left_out_has_a_careful_default() -> None:
     manifest = Manifest.model_validate(VALID)
     assert manifest.adapter is None and manifest.disclaimer is None and manifest.release == "sentence"
     assert manifest.intents[0].responder == "retrieval" and not manifest.intents[0].hold
-    assert (manifest.thresholds.evidence, manifest.thresholds.support) == (0.5, 0.75)
+    assert (manifest.thresholds.evidence, manifest.thresholds.support) == (0.5, 1.0)
     assert manifest.review.hold_below_evidence == 0.0
 
 
