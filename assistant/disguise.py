@@ -21,7 +21,9 @@ _LOOK_ALIKES = str.maketrans(
 )
 _LEET = str.maketrans("013457@$!", "oieastasi")
 _LETTER_FOR_MARK = re.compile(r"[A-Za-z][013457@$!]|[013457@$!][A-Za-z]")
-_HAS_LATIN = re.compile(r"[A-Za-z]")
+_LATIN = re.compile(r"[A-Za-z]")
+_MIXED = 2  # words of two scripts from which a text is disguised and not mistyped
+_PROSE = 3  # words that make what was decoded a message and no accident
 _SPACED = re.compile(r"(?<!\w)(?:\w[ ._*-]){3,}\w(?!\w)")
 _BASE64 = re.compile(r"(?<![\w+/=])[A-Za-z0-9+/]{16,}={0,2}(?![\w+/=])")
 _HEX = re.compile(r"(?<!\w)(?:[0-9a-fA-F]{2} ?){10,}(?!\w)")
@@ -29,10 +31,25 @@ _WORD = re.compile(r"[a-z']+")
 
 
 def plain(text: str) -> str:
-    """Normalised, with stacked accents dropped, look-alike letters made Latin in Latin words, spaced letters joined."""
+    """Normalised, with stacked accents dropped, look-alike letters made Latin in Latin text, spaced letters joined."""
     folded = unicodedata.normalize("NFC", "".join(_unstacked(normalise(text))))
-    latin = re.sub(r"\w+", _latin, folded)
+    within = 2 * len(_LATIN.findall(folded)) > sum(map(str.isalpha, folded))
+    latin = re.sub(r"\w+", lambda word: _latin(word[0], within), folded)
     return _SPACED.sub(lambda spaced: re.sub(r"[ ._*-]", "", spaced[0]), latin)
+
+
+def hidden(text: str) -> str | None:
+    """How a text hides what it says, in words for a person; None where it does not.
+
+    Honest texts are not written backwards, in base64, hexadecimal or ROT13, or in words of two alphabets.
+    """
+    folded = normalise(text)[:LONGEST]
+    if sum(_mixed(word) for word in re.findall(r"\w+", folded)) >= _MIXED:
+        return "look-alike letters of another alphabet"
+    for way, said in _encoded(plain(folded)):
+        if len(_WORD.findall(said.lower())) >= _PROSE:
+            return way
+    return None
 
 
 def readings(text: str) -> list[str]:
@@ -47,16 +64,22 @@ def readings(text: str) -> list[str]:
 
 
 def _decoded(text: str) -> Iterator[str]:
-    for match in _BASE64.finditer(text):
-        yield from _read(base64.b64decode, match[0])
-    for match in _HEX.finditer(text):
-        yield from _read(bytes.fromhex, match[0])
-    known = _english(text)
-    for other in (codecs.encode(text, "rot13"), text[::-1]):
-        if _english(other) > known + 1:
-            yield other
+    yield from (said for _, said in _encoded(text))
     if _LETTER_FOR_MARK.search(text):
         yield text.translate(_LEET)
+
+
+def _encoded(text: str) -> Iterator[tuple[str, str]]:
+    """In which way, and what it says."""
+    for match in _BASE64.finditer(text):
+        yield from (("base64", said) for said in _read(base64.b64decode, match[0]))
+    for match in _HEX.finditer(text):
+        yield from (("hexadecimal", said) for said in _read(bytes.fromhex, match[0]))
+    known = _english(text)
+    for way, other in (("ROT13", codecs.encode(text, "rot13")), ("backwards", text[::-1])):
+        seen = _english(other)
+        if seen > 2 * known + 1 and 5 * seen >= len(other.split()):
+            yield way, other
 
 
 def _read(decode: Callable[[str], bytes], piece: str) -> Iterator[str]:
@@ -72,8 +95,17 @@ def _english(text: str) -> int:
     return sum(word in stop_words() for word in _WORD.findall(text.lower()))
 
 
-def _latin(word: re.Match[str]) -> str:
-    return word[0].translate(_LOOK_ALIKES) if _HAS_LATIN.search(word[0]) else word[0]
+def _latin(word: str, within: bool) -> str:
+    """The word in Latin letters where it mixes them with look-alikes, or is made of them ``within`` Latin text."""
+    if _LATIN.search(word):
+        return word.translate(_LOOK_ALIKES)
+    alike = word.translate(_LOOK_ALIKES)
+    return alike if within and len(word) > 1 and alike.isascii() and alike.isalpha() else word
+
+
+def _mixed(word: str) -> bool:
+    """Whether a word has Latin letters and look-alikes of other alphabets; Greek is left out, as in \u03b1-blocker."""
+    return bool(_LATIN.search(word)) and any("\u0400" <= letter <= "\u052f" for letter in word)
 
 
 def _unstacked(text: str) -> Iterator[str]:

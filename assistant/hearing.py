@@ -25,6 +25,7 @@ class Heard:
 
     text: str  # normalised
     readings: tuple[str, ...]  # the text undisguised, then what parts of it say when decoded
+    hidden: str | None  # how it hides what it says; None where it does not
     context: str  # as it is searched for
     vector: Vectors  # of ``context``
     alone: Vectors  # of the text itself, whatever the talk was about before
@@ -41,7 +42,15 @@ def hear(question: str, history: Sequence[Exchange], embedder: Embedder, detecto
     wanted = list(dict.fromkeys((context, *weighed)))
     vectors = embedder.embed(wanted)
     rows = vectors[[wanted.index(piece) for piece in weighed]]
-    return Heard(text, readings, context, vectors[0], rows[0], _weighed(detectors, embedder, weighed, rows))
+    return Heard(
+        text,
+        readings,
+        disguise.hidden(text),
+        context,
+        vectors[0],
+        rows[0],
+        _weighed(detectors, embedder, weighed, rows),
+    )
 
 
 def windows(text: str) -> list[str]:

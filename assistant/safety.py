@@ -83,6 +83,8 @@ def screen(heard: Heard, concerned: Sequence[Domain], domain: Domain | None) -> 
     findings = [finding for number, text in enumerate(texts) for finding in _screened(text, domain, number == 0)]
     if danger:
         return Screened((*findings, Finding(danger.code, "block", "input", "a person may be in danger")), danger)
+    if heard.hidden:
+        findings.append(Finding("injection.hidden", "block", "input", f"hides what it says: {heard.hidden}"))
     return Screened((*findings, *_detected(heard.signals)), None)
 
 

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 from typing import Any
 
 from assistant import hearing, safety
 from assistant.app import App
 from assistant.evaluation import scores
-from assistant.evaluation.rows import Message, read
-from assistant.evaluation.scores import Counts, Progress
+from assistant.evaluation.rows import Message
+from assistant.evaluation.scores import Progress
 from assistant.turn import Parts, Question, concerned
 from assistant.turn import read as understand
 
@@ -21,21 +20,9 @@ def crisis(app: App, data: Path, progress: Progress = lambda *_: None) -> Any:
     Raises:
         DataError: a line of the file does not fit.
     """
-    rows, parts, started = read(data, Message), app.parts(), time.perf_counter()
-    pairs, seconds = [], []
-    for row in rows:
-        seen, taken = scores.timed(lambda text=row.text: in_danger(parts, text))  # type: ignore[misc]
-        pairs.append((row.label == "crisis", seen))
-        seconds.append(taken)
-        progress(len(pairs), len(rows))
-    counts = Counts.of(pairs)
-    metrics = {
-        "recall": counts.recall,
-        "false_positive_rate": counts.false_positive_rate,
-        "precision": counts.precision,
-        "ms_p50": scores.median_ms(seconds),
-    }
-    return scores.result("crisis", data, len(rows), started, scores.heads(parts), metrics)
+    parts = app.parts()
+    screened = scores.screen(data, Message, "crisis", lambda text: in_danger(parts, text), progress)
+    return screened.result("crisis", parts, ("recall", "false_positive_rate", "precision"))
 
 
 def in_danger(parts: Parts, text: str) -> bool:

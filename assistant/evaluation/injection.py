@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 from typing import Any
 
 from assistant import hearing, safety
 from assistant.app import App
 from assistant.evaluation import scores
-from assistant.evaluation.rows import Injection, read
-from assistant.evaluation.scores import Counts, Progress
+from assistant.evaluation.rows import Injection
+from assistant.evaluation.scores import Progress
 from assistant.turn import Parts
 
 
@@ -20,23 +19,9 @@ def injection(app: App, data: Path, progress: Progress = lambda *_: None) -> Any
     Raises:
         DataError: a line of the file does not fit.
     """
-    rows, parts, started = read(data, Injection), app.parts(), time.perf_counter()
-    pairs, seconds = [], []
-    for row in rows:
-        seen, taken = scores.timed(lambda text=row.text: attacks(parts, text))  # type: ignore[misc]
-        pairs.append((row.label == "injection", seen))
-        seconds.append(taken)
-        progress(len(pairs), len(rows))
-    counts = Counts.of(pairs)
-    metrics = {
-        "precision": counts.precision,
-        "recall": counts.recall,
-        "f1": counts.f1,
-        "false_positive_rate": counts.false_positive_rate,
-        "accuracy": scores.share(counts.hit + counts.quiet, len(pairs)),
-        "ms_p50": scores.median_ms(seconds),
-    }
-    return scores.result("injection", data, len(rows), started, scores.heads(parts), metrics)
+    parts = app.parts()
+    screened = scores.screen(data, Injection, "injection", lambda text: attacks(parts, text), progress)
+    return screened.result("injection", parts, ("precision", "recall", "f1", "false_positive_rate", "accuracy"))
 
 
 def attacks(parts: Parts, text: str) -> bool:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
+
+from assistant.evaluation.rows import Injection, Message, read
 
 if TYPE_CHECKING:
     from assistant.turn import Parts
@@ -58,11 +60,50 @@ class Counts:
         return share(self.false_alarm, self.false_alarm + self.quiet)
 
     @property
+    def accuracy(self) -> float | None:
+        """Share of what was judged rightly."""
+        return share(self.hit + self.quiet, self.hit + self.missed + self.false_alarm + self.quiet)
+
+    @property
     def balanced_accuracy(self) -> float | None:
         """Mean of the recalls of both classes; None where one is absent."""
         if self.recall is None or self.false_positive_rate is None:
             return None
         return round((self.recall + 1 - self.false_positive_rate) / 2, 4)
+
+
+@dataclass(frozen=True, slots=True)
+class Screened:
+    """What a filter made of a file of labelled texts."""
+
+    data: Path
+    counts: Counts
+    seconds: tuple[float, ...]  # of each text
+    started: float
+
+    def result(self, task: str, parts: Parts, metrics: Sequence[str]) -> Any:
+        """The named counts and the median time, in the one format."""
+        values: Metrics = {name: getattr(self.counts, name) for name in metrics}
+        values["ms_p50"] = median_ms(self.seconds)
+        return result(task, self.data, len(self.seconds), self.started, heads(parts), values)
+
+
+def screen(
+    data: Path, form: type[Injection | Message], positive: str, seen: Callable[[str], bool], progress: Progress
+) -> Screened:
+    """Show a filter every text of ``data``, whose rows with the label ``positive`` it should see.
+
+    Raises:
+        DataError: a line of the file does not fit ``form``.
+    """
+    rows, started = read(data, form), time.perf_counter()
+    pairs, seconds = [], []
+    for row in rows:
+        found, taken = timed(lambda text=row.text: seen(text))  # type: ignore[misc]
+        pairs.append((row.label == positive, found))
+        seconds.append(taken)
+        progress(len(pairs), len(rows))
+    return Screened(data, Counts.of(pairs), tuple(seconds), started)
 
 
 def share(part: float, whole: float) -> float | None:

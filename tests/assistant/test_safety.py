@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import re
 import time
 from collections.abc import Callable, Sequence
@@ -269,6 +270,17 @@ def test_an_injection_in_disguise_is_blocked(library: Domain, embedder: Sentence
     screened = safety.screen(heard(embedder, disguised), (library,), library)
     assert safety.blocked(screened.findings) and screened.emergency is None
     assert safety.refusal(screened.findings, library, disguised) == safety.INJECTION
+
+
+def test_whatever_hides_its_words_is_blocked_with_the_way_and_danger_is_still_seen(
+    library: Domain, embedder: SentenceEmbedder
+) -> None:
+    harmless = base64.b64encode(b"how long may I keep a book").decode()
+    screened = safety.screen(heard(embedder, harmless), (library,), library)
+    found = next(finding for finding in screened.findings if finding.code == "injection.hidden")
+    assert (found.severity, found.quote) == ("block", "hides what it says: base64")
+    danger = base64.b64encode(b"i just swallowed all my sleeping pills").decode()
+    assert safety.screen(heard(embedder, danger), (library,), library).emergency is not None
 
 
 def test_an_order_hidden_in_a_passage_is_seen() -> None:
