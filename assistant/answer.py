@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
@@ -21,7 +22,13 @@ from retrieval.tables import Scope
 
 ENOUGH = 0.7  # probability that the sentences shown hold the answer, from which no more are added
 MOST = 3  # sentences of an answer
+UNFIT = -4.0  # log-odds under which the cross-encoder thinks a sentence no part of an answer
 RELEVANT = 0.08  # probability that a sentence of the sources needs for the model to be let through with it
+_STEPS = re.compile(
+    r"\bhow (?:do|can|should|would|must) (?:i|you|we|one)\b|\bhow to\b|\bsteps\b|\bfirst aid\b|"
+    r"\bwhat (?:should|do|must|can) (?:i|you|we|one) do\b",
+    re.IGNORECASE,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,10 +74,11 @@ def search(pack: Pack, text: str, vector: Vectors, groups: frozenset[str] = froz
     planted = tuple(
         Finding("injection.passage", "review", "passage", hit.passage.id) for hit in hits if hit not in honest
     )
-    ranked = tuple(ranking.shipped().rank(text, honest, pack.index))
-    weight = (
-        pack.learned.gate.probability(evidence.features(text, honest, pack.index, near.unanswered)) if honest else 0.0
-    )
+    ranked = tuple(ranking.shipped().rank(text, honest, pack.index, pack.reading))
+    read = [one.read for one in ranked if one.read is not None]
+    weight = 0.0
+    if honest:
+        weight = pack.learned.gate.probability(evidence.features(text, honest, pack.index, near.unanswered, read))
     return Found(honest, ranked, weight, planted)
 
 
@@ -82,7 +90,7 @@ def from_sources(
     Yields each sentence once its support is known, and returns the whole draft.
     """
     yield Step(f"Reading {len(found.hits)} passages")
-    gate = Gate(pack, found)
+    gate = Gate(pack, found, steps=_STEPS.search(text) is not None)
     messages = prompt.grounded(pack.domain.manifest.system_prompt, text, found.ranked[: prompt.SHOWN])
     reasons: tuple[str, ...] = ()
     declined = False
@@ -115,9 +123,11 @@ def from_sources(
 class Gate:
     """Lets a sentence through only with a quote that supports it, and remembers what it did."""
 
-    def __init__(self, pack: Pack, found: Found) -> None:
+    def __init__(self, pack: Pack, found: Found, *, steps: bool = False) -> None:
+        """``steps``: the question asks how something is done, so what follows in the source belongs to the answer."""
         self.pack = pack
         self.found = found
+        self.steps = steps
         self.kept: list[str] = []
         self.dropped: list[str] = []
         self.citations: list[Citation] = []
@@ -144,11 +154,23 @@ class Gate:
 
     def quote(self, clock: Clock) -> Iterator[Sentence]:
         """Yield the likeliest sentences of the sources until enough of the answer has probably been said."""
-        for one in self.found.ranked[:MOST]:
-            if len(self.kept) >= MOST or sum(map(self._said, self.found.ranked)) >= ENOUGH:
+        for one in self._to_quote():
+            if len(self.kept) >= MOST or (not self.steps and sum(map(self._said, self.found.ranked)) >= ENOUGH):
                 return
             if not self._said(one):
                 yield from self._show(one.text, Support(one.hit.passage, one.start, one.end, 1.0), clock)
+
+    def _to_quote(self) -> Sequence[Candidate]:
+        ranked = self.found.ranked[:MOST]
+        if not self.steps or not ranked:
+            return ranked
+        best = ranked[0]
+        following = [
+            one
+            for one in self.found.ranked
+            if one.hit.passage.id == best.hit.passage.id and one.start > best.start and (one.read or 0.0) > UNFIT
+        ]
+        return [best, *sorted(following, key=lambda one: one.start)]
 
     def _relevance(self, backed: Support) -> float:
         return sum(

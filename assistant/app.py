@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import adapters
 from adapters import base, store
@@ -27,6 +29,10 @@ from assistant.users import Users
 from assistant.vectors import VectorCache
 from retrieval.embedder import SentenceEmbedder
 
+if TYPE_CHECKING:
+    from retrieval.cross_encoder import CrossEncoder
+
+CROSS_ENCODER = Path(__file__).parent / "heads" / "cross_encoder.safetensors"
 SHIPPED_ADAPTERS = Path(adapters.__file__).parent / "shipped"
 Say = Callable[[str], None]
 
@@ -59,6 +65,14 @@ def embedder(settings: Settings) -> SentenceEmbedder:
         RetrievalError: it cannot be loaded; the message says what to do.
     """
     return SentenceEmbedder(settings.embedder or str(settings.models_dir / models.EMBEDDER.name))
+
+
+def cross_encoder(embed: SentenceEmbedder) -> CrossEncoder | None:
+    """The cross-encoder that ships, where it was made for this embedding model."""
+    from retrieval.cross_encoder import CrossEncoder  # late: not every command reads
+
+    fits = json.loads(CROSS_ENCODER.with_suffix(".json").read_text(encoding="utf-8"))["embedder"] == embed.fingerprint
+    return CrossEncoder(embed, CROSS_ENCODER) if fits else None
 
 
 def build(settings: Settings, say: Say = lambda _: None, progress: Loading | None = None) -> App:
@@ -101,7 +115,7 @@ def build(settings: Settings, say: Say = lambda _: None, progress: Loading | Non
         return found
 
     say("Loading domain packs")
-    packs = Packs(state, settings.home, embed, adapter, settings.domains, serve, progress)
+    packs = Packs(state, settings.home, embed, adapter, settings.domains, serve, progress, reading=cross_encoder(embed))
     return App(
         settings=settings,
         store=state,
@@ -133,7 +147,10 @@ def knowledge(
     state = Store(settings.database_url)
     try:
         say("Opening the indexes")
-        packs = Packs(state, settings.home, embed, lambda _: None, settings.domains, progress=progress, migrate=migrate)
+        packs = Packs(
+            state, settings.home, embed, lambda _: None, settings.domains,
+            progress=progress, migrate=migrate, reading=cross_encoder(embed),
+        )  # fmt: skip
         yield Knowledge(packs), packs
     finally:
         state.close()

@@ -8,6 +8,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,8 +32,12 @@ FEATURES = (
     "length",
     "known",  # similarity to the closest known question that one of the passages answers
     "unanswered",  # … to the closest known question that nothing answers
+    "read_best",  # the cross-encoder's highest log-odds of a sentence; 0 where there is none
+    "read_first",  # … of the likeliest sentence
+    "read_any",  # … that any of the sentences answers
 )
 Row = NDArray[np.float64]
+Kind = Literal["plain", "read", "read_known"]  # without a cross-encoder; with one; … in a pack with lessons
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,17 +53,28 @@ class EvidenceHead:
         return 1.0 / (1.0 + math.exp(-float(np.dot(self.weights, row) + self.bias)))
 
 
-def load(path: Path = SHIPPED) -> EvidenceHead:
-    """Read a head from its JSON card."""
+def load(path: Path = SHIPPED, kind: Kind = "plain") -> EvidenceHead:
+    """Read a head from its JSON card, which holds one for each kind of pack and machine."""
     raw = path.read_bytes()
     card = json.loads(raw)
     if tuple(card["features"]) != FEATURES:
         raise ValueError(f"{path} was trained on features {card['features']}, this version computes {list(FEATURES)}")
-    return EvidenceHead(tuple(card["weights"]), card["bias"], hashlib.sha256(raw).hexdigest())
+    gate = card["gates"].get(kind, card["gates"]["plain"])  # until 'train cross-encoder' has fitted one
+    return EvidenceHead(tuple(gate["weights"]), gate["bias"], hashlib.sha256(raw).hexdigest())
 
 
-def features(question: str, hits: Sequence[Hit], index: FaissIndex, unanswered: float = 0.0) -> Row:
-    """The numbers the head looks at: [len(FEATURES)]; ``unanswered`` is as in ``assistant.known.Near``."""
+def features(
+    question: str, hits: Sequence[Hit], index: FaissIndex, unanswered: float = 0.0, read: Sequence[float] = ()
+) -> Row:
+    """The numbers the head looks at: [len(FEATURES)].
+
+    Args:
+        question: as it was searched for.
+        hits: what was found.
+        index: where.
+        unanswered: as in ``assistant.known.Near``.
+        read: log-odds that the cross-encoder gave to the hits' sentences, that of the likeliest one first.
+    """
     if not hits:
         return np.zeros(len(FEATURES))
     words = content(question)
@@ -84,6 +100,9 @@ def features(question: str, hits: Sequence[Hit], index: FaissIndex, unanswered: 
         min(len(words), 12) / 12,
         max((similarity for hit in hits for similarity in hit.known), default=0.0),
         unanswered,
+        max(read, default=0.0),
+        read[0] if read else 0.0,
+        float(np.logaddexp.reduce(read)) if read else 0.0,
     ])  # fmt: skip
 
 

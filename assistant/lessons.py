@@ -92,6 +92,7 @@ def train_ranking(packs: Sequence[Pack], embed: EmbedTexts, to: Path) -> dict[st
         "weights": [round(float(value), 5) for value in weights],
         "mean": [round(float(value), 5) for value in mean],
         "scale": [round(float(value), 5) for value in scale],
+        "mix": list(ranking.shipped().mix),  # until 'train cross-encoder' weighs anew
         "trained_on": {name: len(group) for name, group in lists.items()},
         "held_out_first_choice": held_out,
         "packs": {pack.domain.name: pack.domain.digest for pack in packs},
@@ -207,8 +208,13 @@ def train_evidence(packs: Sequence[Pack], embed: EmbedTexts, to: Path) -> dict[s
     model = _fit([row for group in rows.values() for row in group])
     card = {
         "features": list(evidence.FEATURES),
-        "weights": [round(float(weight), 5) for weight in model.coef_[0]],
-        "bias": round(float(model.intercept_[0]), 5),
+        "gates": _gates(to)
+        | {
+            "plain": {
+                "weights": [round(float(weight), 5) for weight in model.coef_[0]],
+                "bias": round(float(model.intercept_[0]), 5),
+            }
+        },
         "trained_on": {
             name: {"questions": len(group), "answerable": sum(y for _, y in group)} for name, group in rows.items()
         },
@@ -218,6 +224,11 @@ def train_evidence(packs: Sequence[Pack], embed: EmbedTexts, to: Path) -> dict[s
     to.parent.mkdir(parents=True, exist_ok=True)
     to.write_text(json.dumps(card, indent=2) + "\n")
     return card
+
+
+def _gates(card: Path) -> dict[str, Any]:
+    """The gates of other kinds that the card holds already."""
+    return dict(json.loads(card.read_text())["gates"]) if card.exists() else {}
 
 
 def _rows(pack: Pack, packs: Sequence[Pack], embed: EmbedTexts) -> Iterator[tuple[evidence.Row, bool]]:

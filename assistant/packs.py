@@ -19,6 +19,7 @@ from sqlalchemy import select
 import domains
 from adapters.store import Adapter, AdapterError
 from assistant.knowledge import other_embedder
+from assistant.ranking import Reading
 from assistant.store import PackRow, Store
 from assistant.study import Learned, learn
 from assistant.vectors import VectorCache
@@ -48,6 +49,7 @@ class Pack:
     shipped: bool
     data: Path  # a folder its tools may write to
     learned: Learned  # what its lessons taught
+    reading: Reading | None = None  # reads what is found together with the question
 
     @property
     def passages(self) -> int:
@@ -96,6 +98,7 @@ class Packs:
         changed: Callable[[Mapping[str, Pack]], None] = lambda _: None,
         progress: Loading | None = None,
         migrate: bool = False,
+        reading: Reading | None = None,
     ) -> None:
         """Find and load every pack.
 
@@ -108,8 +111,9 @@ class Packs:
             changed: told the new enabled packs after every change, before they serve; what it raises undoes it.
             progress: told how far indexing is.
             migrate: index again what another embedder indexed; else such a pack is refused.
+            reading: the cross-encoder, where one fits the embedder.
         """
-        self._migrate = migrate
+        self._migrate, self._reading = migrate, reading
         self._libraries: dict[str, Library] = {}
         self._store, self._home, self._embedder = store, home, embedder
         self._adapter, self._extra, self._changed, self._progress = adapter, extra, changed, progress
@@ -335,7 +339,13 @@ class Packs:
             enabled=True,
             shipped=domain.root.parent == SHIPPED,
             data=data,
-            learned=learn(domain, index, VectorCache(self._embedder, self._home / "cache", learning)),
+            learned=learn(
+                domain,
+                index,
+                VectorCache(self._embedder, self._home / "cache", learning),
+                reading=self._reading is not None,
+            ),
+            reading=self._reading,
         )
 
     def _library(self, name: str) -> Library:

@@ -1,6 +1,7 @@
 """Which sentence of the passages answers the question? A listwise linear model, trained on the packs' lessons.
 
 The small model that speaks is a weak judge of relevance; this judge costs a millisecond and is measured by itself.
+Where a cross-encoder is at hand, it reads the likeliest sentences with the question and is heard, too.
 """
 
 from __future__ import annotations
@@ -9,9 +10,10 @@ import hashlib
 import json
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -48,6 +50,7 @@ FEATURES = (
     "known_squared",
     "known_passage",  # … that any sentence of its passage answers
 )
+READ = 12  # likeliest sentences that the cross-encoder reads
 Matrix = NDArray[np.float64]
 
 _ASKED = (
@@ -72,6 +75,14 @@ _WANTS = tuple(
 )
 
 
+class Reading(Protocol):
+    """A cross-encoder; see ``retrieval.cross_encoder``."""
+
+    def score(self, question: str, texts: Sequence[str]) -> Matrix:
+        """Log-odds of each text against "none of them answers": [n]."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Candidate:
     """A sentence of a passage."""
@@ -80,6 +91,12 @@ class Candidate:
     start: int  # in the passage's text
     end: int  # exclusive
     probability: float  # that this one of all candidates answers the question
+    read: float | None = None  # the cross-encoder's log-odds that it does, against that none does; None: not read
+
+    @property
+    def read_as(self) -> str:
+        """Its words with what they are about, for the cross-encoder."""
+        return f"{self.hit.passage.heading}: {self.text}"
 
     @property
     def text(self) -> str:
@@ -94,16 +111,40 @@ class SentenceHead:
     weights: Matrix  # [features]
     mean: Matrix
     scale: Matrix
+    mix: tuple[float, float]  # weights of the linear score and of the cross-encoder's, where it read
     digest: str
 
-    def rank(self, question: str, hits: Sequence[Hit], index: FaissIndex) -> list[Candidate]:
+    def score(self, rows: Matrix) -> Matrix:
+        """The linear score of ``features``: [n]."""
+        found: Matrix = (rows - self.mean) / self.scale @ self.weights
+        return found
+
+    def rank(
+        self, question: str, hits: Sequence[Hit], index: FaissIndex, reading: Reading | None = None
+    ) -> list[Candidate]:
         """Every sentence of the hits, likeliest answer first."""
         rows, places = features(question, hits, index)
         if not places:
             return []
-        odds = softmax((rows - self.mean) / self.scale @ self.weights)
+        scores = self.score(rows)
+        ranked = [Candidate(*places[int(number)], probability=0.0) for number in np.argsort(-scores, kind="stable")]
+        scores = np.sort(scores)[::-1]
+        if reading:
+            found = reading.score(question, [one.read_as for one in ranked[:READ]])
+            ranked = [
+                replace(one, read=float(log_odds)) for one, log_odds in zip(ranked, found, strict=False)
+            ] + ranked[READ:]
+            scores = mixed(scores, found, self.mix)
+        odds = softmax(scores)
         order = np.argsort(-odds, kind="stable")
-        return [Candidate(*places[int(number)], probability=float(odds[number])) for number in order]
+        return [replace(ranked[int(number)], probability=float(odds[number])) for number in order]
+
+
+def mixed(scores: Matrix, read: Matrix, mix: tuple[float, float]) -> Matrix:
+    """Both scores as one, [n]; sentences that were not read count as the worst of those that were."""
+    whole = np.full(len(scores), read.min())
+    whole[: len(read)] = read
+    return mix[0] * scores + mix[1] * whole
 
 
 @cache
@@ -118,7 +159,7 @@ def shipped() -> SentenceHead:
     if tuple(card["features"]) != FEATURES:
         raise ValueError(f"{SHIPPED} was trained on {card['features']}, this version computes {list(FEATURES)}")
     weights, mean, scale = (np.asarray(card[name], dtype=np.float64) for name in ("weights", "mean", "scale"))
-    return SentenceHead(weights, mean, scale, hashlib.sha256(raw).hexdigest())
+    return SentenceHead(weights, mean, scale, tuple(card["mix"]), hashlib.sha256(raw).hexdigest())
 
 
 def features(question: str, hits: Sequence[Hit], index: FaissIndex) -> tuple[Matrix, list[tuple[Hit, int, int]]]:

@@ -10,7 +10,7 @@ import json
 import os
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -66,18 +66,28 @@ def _find(
     return [near.mark(hit) for hit in hits] if known else hits, near
 
 
-def learn(domain: Domain, index: FaissIndex, embed: EmbedTexts) -> Learned:
-    """Learn from the pack's lessons, or read what was learned before; too few lessons teach nothing."""
+def learn(domain: Domain, index: FaissIndex, embed: EmbedTexts, *, reading: bool = False) -> Learned:
+    """Learn from the pack's lessons, or read what was learned before; too few lessons teach nothing.
+
+    Args:
+        domain: the pack.
+        index: of its passages.
+        embed: embeds the lessons' questions.
+        reading: whether a cross-encoder reads what is found. It needs no gate of the pack's own: the one that ships
+            was fitted on lessons that the cross-encoder had not seen, and these here it may have.
+    """
     unanswered = sum(lesson.answer is None for lesson in domain.lessons)
     if unanswered < FEWEST_UNANSWERED or len(domain.lessons) - unanswered < tuning.FEWEST:
-        return Learned(None, evidence.load())
-    path = index.folder / f"learned-{_key(domain)}.safetensors"
+        return Learned(None, evidence.load(kind="read" if reading else "plain"))
+    gate = evidence.load(kind="read_known") if reading else None
+    path = index.folder / f"learned-{_key(domain, reading)}.safetensors"
     learned = _read(path)
     if learned is None:
-        learned = _learn(domain, index, embed)
+        learned = _learn(domain, index, embed, gate)
         _write(path, learned)
     vectors = embed([lesson.ask for lesson in domain.lessons])
-    return replace(learned, known=_known(vectors, targets(domain.lessons, index), index))
+    known = _known(vectors, targets(domain.lessons, index), index)
+    return Learned(learned.tuning, gate or learned.gate, known)
 
 
 def cross_fitted(domain: Domain, index: FaissIndex, embed: EmbedTexts) -> Iterator[tuple[int, list[Hit], Near]]:
@@ -128,10 +138,12 @@ def _answering(answer: str, text: str) -> int | None:
     return None
 
 
-def _learn(domain: Domain, index: FaissIndex, embed: EmbedTexts) -> Learned:
+def _learn(domain: Domain, index: FaissIndex, embed: EmbedTexts, gate: EvidenceHead | None) -> Learned:
     vectors = embed([lesson.ask for lesson in domain.lessons])
     rows = targets(domain.lessons, index)
     whole = _fit(vectors, rows, list(rows), index)
+    if gate:
+        return Learned(whole, gate)
     cases = [*_judged(domain, index, embed), *_strangers(index, whole, _known(vectors, rows, index), embed)]
     features, truth = np.array([row for row, _ in cases]), np.array([answered for _, answered in cases])
     with threadpool_limits(1):  # as in assistant.reader
@@ -161,8 +173,8 @@ def _strangers(
         yield evidence.features(line, hits, index, near.unanswered), False
 
 
-def _key(domain: Domain) -> str:
-    material = json.dumps([VERSION, evidence.FEATURES, [lesson.model_dump() for lesson in domain.lessons]])
+def _key(domain: Domain, reading: bool) -> str:
+    material = json.dumps([VERSION, reading, evidence.FEATURES, [lesson.model_dump() for lesson in domain.lessons]])
     return hashlib.sha256((material + OUT_OF_SCOPE.read_text()).encode()).hexdigest()[:16]
 
 

@@ -157,3 +157,34 @@ def train_ranking(
 
     with opened({"adapters": False}) as product:
         show.card(out, lessons.train_ranking(product.packs.live(), product.parts().embedder.embed, to))
+
+
+@app.command("cross-encoder")
+def train_cross_encoder(
+    heads: Annotated[Path, typer.Option("--heads", help="Folder with ranking.json and evidence.json, written to.")],
+    answered: Annotated[
+        list[Path] | None, typer.Option(help="Also learn from JSON lines with 'question', 'answer' and 'focus'.")
+    ] = None,
+    init_from: Annotated[bool, typer.Option("--go-on", help="Go on from the one in the folder.")] = False,
+    weigh_only: Annotated[bool, typer.Option("--weigh-only", help="Keep it, and weigh its word anew.")] = False,
+    epochs: Annotated[int, typer.Option(min=1, max=20)] = 2,
+    learning_rate: Annotated[float, typer.Option(min=0.0)] = 1e-4,
+    rank: Annotated[int, typer.Option(help="Of the differences that are kept.", min=1)] = 32,
+    steps: Annotated[int, typer.Option(help="Stop after so many.", min=1)] = 100_000,
+    seed: int = 0,
+) -> None:
+    """Train what reads question and sentence together on the lessons of all live packs, and weigh its word.
+
+    A fifth of the lessons is kept from it; on those the judge of sentences and the evidence gate learn to listen to it.
+    """
+    from assistant import weighing
+    from assistant.app import embedder
+    from retrieval.cross_training import Recipe
+
+    recipe = Recipe(epochs=epochs, learning_rate=learning_rate, rank=rank, most=steps, seed=seed)
+    with opened({"adapters": False}) as product, progress() as update:
+        card = weighing.renew(
+            product.packs.live(), embedder(settings()), heads, answered or [], None if weigh_only else recipe,
+            go_on=init_from, progress=update,
+        )  # fmt: skip
+    show.card(out, card)
