@@ -88,7 +88,7 @@ def build(settings: Settings, say: Say = lambda _: None, progress: Loading | Non
 
     shelf = Shelf(settings.home / "adapters", (SHIPPED_ADAPTERS,))
     current: list[Parts] = []  # one element, swapped whole
-    market = tone.shipped(embed)
+    market = tone.find(embed, settings.home / "heads" / "market", tone.SHIPPED)
 
     def serve(enabled: Mapping[str, Pack]) -> None:
         trained = reader.train([pack.domain for pack in enabled.values()], cache)

@@ -20,17 +20,12 @@ from assistant.classifier import Tuned
 from retrieval.embedder import RetrievalError, SentenceEmbedder
 from retrieval.encoder import CARD, load
 
-MARKET = Path(__file__).parent / "heads" / "market"
+SHIPPED = Path(__file__).parent / "heads" / "market"
 TOOL = "text_tone"
 ASK = "Which text shall I read? Please send the headline or sentence itself."
-SAID = (
-    "“{text}” sounds {label} ({percent:.0%} sure).{words} This is how the words sound to a classifier trained on "
-    "English finance tweets, and not a forecast or advice."
-)
-UNSURE = (
-    "“{text}” could sound {label} or {other}: I am only {percent:.0%} sure of {label}.{words} This is how the words "
-    "sound to a classifier trained on English finance tweets, and not a forecast or advice."
-)
+_CAVEAT = " This is how the words sound to a trained classifier, and not a forecast or advice."
+SAID = "“{text}” sounds {label} ({percent:.0%} sure).{words}" + _CAVEAT
+UNSURE = "“{text}” could sound {label} or {other}: I am only {percent:.0%} sure of {label}.{words}" + _CAVEAT
 PRECISION = "0.9"  # on held-out texts, from which a label is named without its rival
 MOST = 40  # words that are left out one by one to see which of them count
 NAMED = 3
@@ -54,14 +49,16 @@ class Tone:
         return np.asarray(softmax(self.head.logits(texts) / self.heat, axis=1))
 
 
-def shipped(embedder: SentenceEmbedder, folder: Path = MARKET) -> Tone | None:
-    """The head in ``folder``; None where it was trained on another embedding model than the one that is loaded."""
-    try:
-        card = json.loads((folder / CARD).read_text(encoding="utf-8"))
-        return Tone(load(folder, embedder), float(card["temperature"]), float(card["sure_from"][PRECISION]))
-    except (OSError, KeyError, TypeError, ValueError, RetrievalError) as error:
-        _log.warning("texts are not read for their tone: %s", error)
-        return None
+def find(embedder: SentenceEmbedder, *folders: Path) -> Tone | None:
+    """The first head that is there and fits the embedding model that is loaded; one that does not fit is reported."""
+    for folder in folders:
+        try:
+            if (folder / CARD).exists():
+                card = json.loads((folder / CARD).read_text(encoding="utf-8"))
+                return Tone(load(folder, embedder), float(card["temperature"]), float(card["sure_from"][PRECISION]))
+        except (OSError, KeyError, TypeError, ValueError, RetrievalError) as error:
+            _log.warning("the head in %s is not used: %s", folder, error)
+    return None
 
 
 def split(text: str) -> tuple[str, str]:

@@ -77,7 +77,10 @@ def evaluate_sentiment(
         with opened({"adapters": False}) as product:
             parts = product.parts()
             if head is Heads.market and parts.tone is None:
-                raise SettingsError("the head for financial texts fits the shipped ASSISTANT_EMBEDDER and no other")
+                raise SettingsError(
+                    "no head for financial texts fits this embedding model; train one: assistant train heads "
+                    f"--task sentiment --data FILE --to {settings().home / 'heads' / 'market'}"
+                )
             result = labels.shipped(parts.embedder, parts.reader, data, parts.tone if head is Heads.market else None)
     elif data is None and train is not None and test is not None:
         embedder = _embedder()

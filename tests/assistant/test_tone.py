@@ -64,8 +64,13 @@ def test_a_long_text_is_repeated_in_short() -> None:
     assert len(tone.reply(HEAD, "Acme beats " + "everything and all " * 100).text) < 500
 
 
-def test_a_folder_without_a_finished_head_reads_nothing(
+def test_a_head_that_is_not_there_is_no_error(embedder: SentenceEmbedder, tmp_path: Path) -> None:
+    assert tone.find(embedder, tmp_path) is None
+
+
+def test_a_head_that_is_broken_is_reported_and_not_used(
     embedder: SentenceEmbedder, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    assert tone.shipped(embedder, tmp_path) is None
-    assert "texts are not read for their tone" in caplog.text
+    (tmp_path / "card.json").write_text("{}")
+    assert tone.find(embedder, tmp_path) is None
+    assert f"the head in {tmp_path} is not used" in caplog.text
