@@ -16,7 +16,7 @@ from assistant import reader
 from assistant.head import Head
 from assistant.reader import Reader
 from domains.pack import Domain
-from retrieval.bench import bert_sized, one_core
+from retrieval.yardstick import bert_sized, one_core
 from retrieval.embedder import SentenceEmbedder
 
 QUERY = "I ordered a garden chair two weeks ago and it has not arrived, can you tell me where it is?"  # 20 words
