@@ -16,8 +16,8 @@ from assistant import reader
 from assistant.head import Head
 from assistant.reader import Reader
 from domains.pack import Domain
-from retrieval.yardstick import bert_sized, one_core
 from retrieval.embedder import SentenceEmbedder
+from retrieval.yardstick import bert_sized, one_core
 
 QUERY = "I ordered a garden chair two weeks ago and it has not arrived, can you tell me where it is?"  # 20 words
 ROUNDS = 200
