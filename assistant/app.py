@@ -16,7 +16,7 @@ from adapters.engine import Limits, TorchEngine
 from adapters.passport import public_key
 from adapters.shelf import Shelf
 from adapters.store import Adapter
-from assistant import models, reader
+from assistant import models, reader, tone
 from assistant.chats import Chats
 from assistant.knowledge import Knowledge
 from assistant.life import Life
@@ -102,10 +102,12 @@ def build(settings: Settings, say: Say = lambda _: None, progress: Loading | Non
 
     shelf = Shelf(settings.home / "adapters", (SHIPPED_ADAPTERS,))
     current: list[Parts] = []  # one element, swapped whole
+    market = tone.find(embed, settings.home / "heads" / "market", tone.SHIPPED)
 
     def serve(enabled: Mapping[str, Pack]) -> None:
         trained = reader.train([pack.domain for pack in enabled.values()], cache)
-        current[:] = [Parts(engine, embed, trained, enabled, Sampling(max_tokens=settings.max_tokens))]
+        sampling = Sampling(max_tokens=settings.max_tokens)
+        current[:] = [Parts(engine, embed, trained, enabled, sampling, tone=market)]
 
     def adapter(name: str) -> Adapter | None:
         if not settings.adapters:

@@ -24,6 +24,7 @@ from retrieval.finetune import Progress, Recipe, finetune
 Task = Literal["intents", "sentiment", "router"]
 SEARCHED = ((1e-4, 16), (3e-4, 16), (6e-4, 32))  # learning rate, batch
 SEARCH_EPOCHS = 1
+PRECISIONS = (0.9, 0.95, 0.99)  # for which the card names the probability to act from
 DIAGRAM = "reliability.png"
 
 
@@ -45,6 +46,7 @@ def train_head(
     recipe: Recipe,
     *,
     search: bool = False,
+    attribution: str | None = None,
     progress: Progress = lambda *_: None,
 ) -> dict[str, Any]:
     """Train, calibrate on the rows that were held out, and write weights, curves, reliability diagram and card.
@@ -57,6 +59,7 @@ def train_head(
         to: the new folder.
         recipe: how.
         search: try learning rates and batch sizes for an epoch each, and go on with the best.
+        attribution: whose data it is and under which licence; for the card.
         progress: told after each step.
 
     Returns:
@@ -86,11 +89,17 @@ def train_head(
     card = {
         "task": task,
         "temperature": round(heat, 4),
-        "data": {"sha256": _sha256(data), "rows": len(rows), "dev_sha256": _sha256(dev) if dev else None},
+        "data": {
+            "sha256": _sha256(data),
+            "rows": len(rows),
+            "dev_sha256": _sha256(dev) if dev else None,
+            "attribution": attribution,
+        },
         "recipe": asdict(recipe),
         "searched": tried,
         "epochs": [asdict(epoch) for epoch in history],
         "on_dev": classification.metrics(found, [row.label for row in known]) | {"n": len(known)},
+        "sure_from": {str(aim): classification.sure_from(sure, right, aim) for aim in PRECISIONS},
         "reliability": classification.reliability(sure, right),
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
     }

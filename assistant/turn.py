@@ -9,7 +9,7 @@ from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from adapters.chat import ChatModel, Sampling
-from assistant import answer, safety
+from assistant import answer, safety, tone
 from assistant.answer import Draft, Found
 from assistant.clock import Clock
 from assistant.detectors import Detectors, shipped
@@ -18,6 +18,7 @@ from assistant.hearing import Heard, hear
 from assistant.packs import Pack
 from assistant.reader import ANYWHERE, NOWHERE, Reader
 from assistant.record import Done, Event, Outcome, Reading, Sentence, Turn, Understood
+from assistant.tone import Tone
 from assistant.words import normalise
 from domains.api import Exchange, Finding, Request
 from domains.manifest import Intent, Responder, Rule
@@ -29,7 +30,7 @@ OUT_OF_SCOPE = (
     "I don't know: that is outside what I have sources for, and I won't guess. I can help with {titles}. "
     "Ask me about one of those."
 )
-WHICH = "I am not sure what this is about. Do you mean {titles}?"
+WHICH = "I am not sure what this is about. Is it about {titles}?"
 NO_PACKS = "I don't know: no domain pack is loaded. An administrator sees the reason in the Domains tab."
 REFUSE_AT = 0.6  # probability from which an intent alone refuses; below it the rules decide
 ESCALATE_AT = 0.88  # … summed over the intents that escalate
@@ -37,6 +38,7 @@ LONG = 14  # words from which the question inside a longer message is searched f
 ROUTE_BY_EVIDENCE_AT = 0.8  # evidence that overrules a router that is not sure
 OFFER_BY_EVIDENCE_AT = 0.2  # … below which a domain is not offered to choose from: it would not know either
 CANDIDATE_AT = 0.15  # probability from which a domain is offered to choose from
+CLOSE = 0.2  # … by which the likeliest domain must lead the next one
 STAY_AT = 0.2  # … from which the conversation stays in its domain
 _OUTCOME: dict[Responder, Outcome] = {
     "small_talk": "answered",
@@ -56,6 +58,7 @@ class Parts:
     packs: Mapping[str, Pack]  # live and enabled
     sampling: Sampling = field(default_factory=Sampling)
     detectors: Detectors = field(default_factory=shipped)
+    tone: Tone | None = None  # how financial texts sound
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +88,7 @@ def take_turn(parts: Parts, question: Question) -> Iterator[Event]:
     elif safety.blocked(screened.findings):
         draft = _refused(screened.findings, pack, heard.text)
     elif pack is None:
-        draft = _unrouted(parts, reading)
+        draft = _unrouted(parts, reading, heard.vector)
     else:
         draft = yield from respond(parts, pack, replace(question, text=heard.text), heard, reading, clock)
     clock.mark("total")
@@ -117,6 +120,8 @@ def respond(
     reply = domain.hooks.respond(_request(pack, question, intent)) if domain.hooks.respond else None
     if reply:
         return answer.said("answered" if reply.complete else "clarify", "tool", reply.text, tool=reply.tool)
+    if parts.tone and (quoted := _for_its_tone(parts, domain, question, intent)) is not None:
+        return tone.reply(parts.tone, quoted)
     if intent and intent.responder in _OUTCOME:
         return _fixed(domain, intent.responder, intent)
     context, found = _find(parts, pack, heard.context, heard.vector, question.groups)
@@ -165,15 +170,18 @@ def _route(
         return previous, odds.get(previous, 0.0), candidates
     if label == ANYWHERE:
         return next(iter(parts.packs)), probability, candidates
-    if label in parts.packs and probability >= parts.packs[label].domain.manifest.thresholds.route:
+    next_best = max((p for name, p in ranked[1:] if name in parts.packs), default=0.0)
+    leads = probability - next_best >= CLOSE
+    if leads and label in parts.packs and probability >= parts.packs[label].domain.manifest.thresholds.route:
         return label, probability, candidates
     if previous and odds.get(previous, 0.0) >= STAY_AT:
         return previous, odds[previous], candidates
     weighed = {
         name: answer.search(pack, context, vector, question.groups).evidence for name, pack in parts.packs.items()
     }
-    best = max(weighed, key=lambda name: weighed[name], default="")
-    if weighed.get(best, 0.0) >= ROUTE_BY_EVIDENCE_AT:
+    strong = [name for name, weight in weighed.items() if weight >= ROUTE_BY_EVIDENCE_AT]
+    if strong:
+        best = max(strong, key=lambda name: odds.get(name, 0.0))
         return best, odds.get(best, 0.0), candidates
     likely = tuple(name for name in candidates if weighed[name] >= OFFER_BY_EVIDENCE_AT)
     return None, probability, () if label == NOWHERE else likely
@@ -186,14 +194,22 @@ def _refused(findings: Sequence[Finding], pack: Pack | None, text: str) -> Draft
     return replace(answer.said("refused", "policy", reply), reasons=reasons)
 
 
-def _unrouted(parts: Parts, reading: Reading) -> Draft:
+def _topic(parts: Parts, name: str, vector: Vectors) -> str:
+    """What the question would be about in a pack: its likeliest intent there, where that is likely at all."""
+    manifest = parts.packs[name].domain.manifest
+    label, probability = parts.reader.intent(name, vector)
+    intent = manifest.intent(label) if probability >= manifest.thresholds.intent else None
+    asks = intent is not None and intent.responder in ("retrieval", "tool")
+    return f"{intent.title} ({manifest.title})" if asks and intent else manifest.title
+
+
+def _unrouted(parts: Parts, reading: Reading, vector: Vectors) -> Draft:
     titles = {name: pack.domain.manifest.title for name, pack in parts.packs.items()}
     if not titles:
         return answer.said("unknown", "policy", NO_PACKS)
     if reading.candidates:
-        return answer.said(
-            "clarify", "policy", WHICH.format(titles=_listed([titles[n] for n in reading.candidates], "or"))
-        )
+        about = [_topic(parts, name, vector) for name in reading.candidates]
+        return answer.said("clarify", "policy", WHICH.format(titles=_listed(about, "or")))
     return answer.said("unknown", "policy", OUT_OF_SCOPE.format(titles=_listed(list(titles.values()), "and")))
 
 
@@ -213,6 +229,17 @@ def _escalates(reader: Reader, domain: Domain, vector: Vectors) -> bool:
     names = {intent.name for intent in domain.manifest.intents if intent.responder == "escalate"}
     head = reader.intents.get(domain.name)
     return head is not None and sum(p for name, p in head.probabilities(vector) if name in names) >= ESCALATE_AT
+
+
+def _for_its_tone(parts: Parts, domain: Domain, question: Question, intent: Intent | None) -> str | None:
+    """The text whose tone is asked for, "" where it is still missing; None where something else is asked."""
+    if question.history and question.history[-1].answer == tone.ASK:
+        return question.text
+    names = {one.name for one in domain.manifest.intents if one.responder == "tone"}
+    frame, quoted = tone.split(question.text)
+    if names and quoted and frame:  # the quotation must not decide what is asked about it
+        return quoted if parts.reader.intent(domain.name, parts.embedder.embed([frame])[0])[0] in names else None
+    return "" if intent and intent.name in names else None
 
 
 def _fixed(domain: Domain, responder: Responder, intent: Intent | None) -> Draft:

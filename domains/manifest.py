@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
-Responder = Literal["retrieval", "tool", "refuse", "escalate", "handover", "small_talk"]
+Responder = Literal["retrieval", "tool", "refuse", "escalate", "handover", "small_talk", "tone"]
 Sentiment = Literal["negative", "neutral", "positive"]
 
 

@@ -20,6 +20,7 @@ from ui.access import caller
 from ui.adapters import Adapters
 from ui.chat import Chat
 from ui.knowledge import Knowledge
+from ui.label import Label
 from ui.packs import BIGGEST, Packs
 from ui.review import Review
 from ui.signin import COOKIE, Gate, Sessions, add_routes
@@ -104,6 +105,8 @@ def _page(app: App, sessions: Sessions) -> gr.Blocks:
                 review = Review(app)
             with gr.Tab("Knowledge", id="knowledge", elem_id="tab-knowledge", visible=False) as knowledge_tab:
                 knowledge = Knowledge(app)
+            with gr.Tab("Label", id="label", elem_id="tab-label", visible=False) as label_tab:
+                Label(app)
             with gr.Tab("Domains", id="domains", elem_id="tab-domains"):
                 packs = Packs(app)
             with gr.Tab("Adapters", id="adapters", elem_id="tab-adapters", visible=False) as adapters_tab:
@@ -119,6 +122,7 @@ def _page(app: App, sessions: Sessions) -> gr.Blocks:
                 header: panels.header(user),
                 review_tab: gr.update(visible=user.reviews),
                 knowledge_tab: gr.update(visible=user.reviews),
+                label_tab: gr.update(visible=user.reviews),
                 adapters_tab: gr.update(visible=user.role == "admin"),
                 users_tab: gr.update(visible=user.role == "admin"),
             }
@@ -127,7 +131,7 @@ def _page(app: App, sessions: Sessions) -> gr.Blocks:
             return shown
 
         tabs = (chat, review, knowledge, packs, adapters, users)
-        hidden = [review_tab, knowledge_tab, adapters_tab, users_tab]
+        hidden = [review_tab, knowledge_tab, label_tab, adapters_tab, users_tab]
         outputs = [header, *hidden, *(part for tab in tabs for part in tab.loads)]
         page.load(loaded, None, outputs, show_progress="hidden", api_visibility="private")
     page.queue(default_concurrency_limit=None, max_size=1000)

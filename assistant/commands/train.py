@@ -119,6 +119,9 @@ def train_heads(
     layers: Annotated[int, typer.Option(help="Tune only the upper so many layers.", min=1)] = 3,
     rank: Annotated[int, typer.Option(help="Rank of LoRA on them; 0 tunes them whole.", min=0)] = 0,
     search: Annotated[bool, typer.Option("--search", help="Try learning rates and batch sizes first.")] = False,
+    attribution: Annotated[
+        str | None, typer.Option(help="Whose data it is, under which licence; for the card.")
+    ] = None,
     seed: int = 0,
 ) -> None:
     """Fine-tune the shared encoder's upper layers on labelled texts: a head of a few megabytes, with a card."""
@@ -132,7 +135,8 @@ def train_heads(
     )  # fmt: skip
     with progress() as update:
         card = train_head(
-            embedder(settings()), show.task(task), data, dev, to, recipe, search=search, progress=update
+            embedder(settings()), show.task(task), data, dev, to, recipe,
+            search=search, attribution=attribution, progress=update,
         )  # fmt: skip
     show.card(out, card)
 

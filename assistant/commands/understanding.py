@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,6 +11,7 @@ import typer
 
 from assistant import show
 from assistant.commands.console import Json, err, opened, out, progress, settings
+from assistant.settings import SettingsError
 
 if TYPE_CHECKING:
     from assistant.classifier import Tune
@@ -24,6 +26,13 @@ Tuned = Annotated[
     bool | None,
     typer.Option("--tune/--no-tune", help="Fine-tune the encoder, too (minutes); by default where rows are many."),
 ]
+
+
+class Heads(Enum):
+    """The shipped heads for sentiment."""
+
+    customers = "customers"
+    market = "market"
 
 
 @app.command("intents")
@@ -53,17 +62,26 @@ def evaluate_sentiment(
     train: Annotated[Path | None, typer.Option("--train", help="What to learn from.")] = None,
     test: Annotated[Path | None, typer.Option("--test", help="What to measure on.")] = None,
     dev: Dev = None,
-    data: Annotated[Path | None, typer.Option("--data", help="Measure the serving head on this file.")] = None,
+    data: Annotated[Path | None, typer.Option("--data", help="Measure a shipped head on this file.")] = None,
+    head: Annotated[
+        Heads, typer.Option(help="… the one for what customers write, or for financial texts.")
+    ] = Heads.customers,
     tune: Tuned = None,
     seed: int = 0,
     as_json: Json = False,
 ) -> None:
-    """Fit the default recipe on a file (--train, --test), or measure the serving head on one (--data)."""
+    """Fit the default recipe on a file (--train, --test), or measure a shipped head on one (--data)."""
     from assistant.evaluation import labels
 
     if data is not None and train is None and test is None:
         with opened({"adapters": False}) as product:
-            result = labels.shipped(product.parts().embedder, product.parts().reader, data)
+            parts = product.parts()
+            if head is Heads.market and parts.tone is None:
+                raise SettingsError(
+                    "no head for financial texts fits this embedding model; train one: assistant train heads "
+                    f"--task sentiment --data FILE --to {settings().home / 'heads' / 'market'}"
+                )
+            result = labels.shipped(parts.embedder, parts.reader, data, parts.tone if head is Heads.market else None)
     elif data is None and train is not None and test is not None:
         embedder = _embedder()
         with progress() as update:
@@ -85,6 +103,17 @@ def evaluate_router(
     with opened({"adapters": False}) as product:
         result = router(product.parts(), data)
     show.report(None if as_json else out, result)
+
+
+@app.command("latency")
+def evaluate_latency(as_json: Json = False) -> None:
+    """Measure on one core how long a question takes to be understood, beside BERT-base's size and counted words."""
+    from assistant.evaluation.latency import latency
+    from assistant.packs import SHIPPED
+    from domains.pack import MANIFEST, load
+
+    packs = [load(path.parent, trust_code=True) for path in sorted(SHIPPED.glob(f"*/{MANIFEST}"))]
+    show.report(None if as_json else out, latency(_embedder(), packs))
 
 
 def _embedder() -> SentenceEmbedder:

@@ -44,9 +44,20 @@ def calibration_error(sure: NDArray[np.float64], right: NDArray[np.bool_]) -> fl
 
 def coverage(sure: NDArray[np.float64], right: NDArray[np.bool_], precision: float) -> float:
     """The largest share, surest first, that can be answered with at least this precision."""
+    return _kept(sure, right, precision) / len(sure)
+
+
+def sure_from(sure: NDArray[np.float64], right: NDArray[np.bool_], precision: float) -> float | None:
+    """The least confidence from which answers are at least this precise; None where none are."""
+    kept = _kept(sure, right, precision)
+    return float(np.sort(sure)[-kept]) if kept else None
+
+
+def _kept(sure: NDArray[np.float64], right: NDArray[np.bool_], precision: float) -> int:
+    """How many, surest first, can be answered with at least this precision."""
     kept = right[np.argsort(-sure, kind="stable")]
     precise = np.cumsum(kept) / np.arange(1, len(kept) + 1) >= precision
-    return float(np.flatnonzero(precise)[-1] + 1) / len(kept) if precise.any() else 0.0
+    return int(np.flatnonzero(precise)[-1]) + 1 if precise.any() else 0
 
 
 def _round(value: float) -> float:

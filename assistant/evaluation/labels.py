@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from assistant import classifier, scope
 from assistant.classifier import Tune
@@ -17,10 +18,11 @@ from assistant.dataset import DataError, Labelled, read
 from assistant.evaluation import classification
 from assistant.reader import Reader
 from assistant.scope import STRANGER
-from retrieval.embedder import Embedder
+from assistant.tone import Tone
+from retrieval.embedder import Embedder, Vectors
 
 TIMED = 100  # queries that are timed one by one
-MOODS = {"bearish": "negative", "bullish": "positive"}  # other words for the shipped head's labels
+MOODS = {"bearish": "negative", "bullish": "positive"}  # two names of one thing
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,25 +66,36 @@ def trained(task: str, embedder: Embedder, files: Files, tune: Tune | None = Non
     return _result(task, files.test, len(test), started, embedder, measured, seed)
 
 
-def shipped(embedder: Embedder, reader: Reader, data: Path) -> dict[str, Any]:
-    """The serving sentiment head on a file; where the file has fewer labels, the head chooses among those.
+def shipped(embedder: Embedder, reader: Reader, data: Path, tone: Tone | None = None) -> dict[str, Any]:
+    """A shipped sentiment head on a file; where the file has fewer labels, the head chooses among those.
+
+    Args:
+        embedder: the shared one.
+        reader: whose head for what customers write is measured …
+        data: the labelled texts.
+        tone: … unless the head for financial texts is given.
 
     Raises:
         DataError: the file does not fit.
     """
     started = time.perf_counter()
-    rows = [Labelled(row.text, MOODS.get(row.label, row.label)) for row in read(data, _moods(reader))]
-    allowed = {row.label for row in rows}
-    found = []
-    for vector in embedder.embed([row.text for row in rows]):
-        odds = [(label, p) for label, p in reader.sentiment.probabilities(vector) if label in allowed]
-        found.append((odds[0][0], odds[0][1] / sum(p for _, p in odds)))
+    labels = tone.head.labels if tone else reader.sentiment.labels
+    moods = [MOODS.get(label, label) for label in labels]
+    words = [*moods, *(word for word, mood in MOODS.items() if mood in moods)]
+    rows = [Labelled(row.text, MOODS.get(row.label, row.label)) for row in read(data, words)]
+    texts = [row.text for row in rows]
+    odds = tone.probabilities(texts) if tone else _moods(reader, embedder.embed(texts))
+    odds = odds * [mood in {row.label for row in rows} for mood in moods]
+    odds /= odds.sum(axis=1, keepdims=True)
+    found = [(moods[int(place)], float(row[place])) for row, place in zip(odds, odds.argmax(1), strict=True)]
     measured = classification.metrics(found, [row.label for row in rows])
     return _result("sentiment", data, len(rows), started, embedder, measured, None)
 
 
-def _moods(reader: Reader) -> list[str]:
-    return [*reader.sentiment.labels, *(word for word, mood in MOODS.items() if mood in reader.sentiment.labels)]
+def _moods(reader: Reader, vectors: Vectors) -> NDArray[np.float64]:
+    head = reader.sentiment
+    ranked = [dict(head.probabilities(vector)) for vector in vectors]
+    return np.array([[odds[label] for label in head.labels] for odds in ranked])
 
 
 def _scoped(embedder: Embedder, files: Files, tune: Tune | None, seed: int) -> dict[str, Any]:

@@ -6,17 +6,21 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from adapters.chat import Message, Sampling
-from assistant import reader
+from assistant import reader, tone
 from assistant.hearing import in_context
 from assistant.packs import Pack, corpus
 from assistant.prompt import NO_ANSWER
 from assistant.record import Done, Event, Sentence, Turn, Understood
 from assistant.study import learn
+from assistant.tone import Tone
 from assistant.turn import OUT_OF_SCOPE, Parts, Question, take_turn
 from domains.api import Exchange, Finding, Reply, Request
+from domains.manifest import Example, Intent
 from domains.pack import Hooks, load
 from retrieval.embedder import SentenceEmbedder
 from retrieval.generation import build
@@ -270,3 +274,48 @@ def test_no_pack_at_all_still_answers_with_a_refusal(parts: Parts) -> None:
     *_, danger = take_turn(empty, Question("I want to kill myself"))
     assert isinstance(danger, Done)
     assert danger.turn.outcome == "escalated"
+
+
+class Gloomy:
+    """A head to which everything sounds bearish."""
+
+    labels = ("bearish", "bullish", "neutral")
+
+    def logits(self, texts: Sequence[str]) -> NDArray[np.float64]:
+        return np.array([[5.0, 0.0, 0.0]] * len(texts))
+
+
+def with_tone(parts: Parts) -> Parts:
+    intents = (
+        *parts.packs["library"].domain.manifest.intents,
+        Intent(name="text_tone", title="Tone", responder="tone"),
+    )
+    examples = [
+        ("Is this headline bullish or bearish?", "text_tone"),
+        ("What tone does this sentence have?", "text_tone"),
+    ]
+    domain = parts.packs["library"].domain
+    more = tuple(Example(text=text, intent=intent, sentiment="neutral") for text, intent in examples * 3)
+    taught = reader.train([replace(domain, examples=domain.examples + more)], parts.embedder.embed)
+    return replace(with_manifest(parts, intents=intents), reader=taught, tone=Tone(Gloomy(), 1.0))
+
+
+def test_a_quoted_text_is_read_for_its_tone(parts: Parts) -> None:
+    _, turn, model = run(with_tone(parts), 'Is this headline bearish: "Borrowed books are late again"')
+    assert (turn.author, turn.tool) == ("tool", tone.TOOL)
+    assert turn.answer.startswith("“Borrowed books are late again” sounds bearish")
+    assert model.asked == []
+
+
+def test_the_text_is_asked_for_and_taken_from_the_next_message(parts: Parts) -> None:
+    toned = with_tone(parts)
+    _, turn, _ = run(toned, "Is this headline bullish or bearish?")
+    assert (turn.outcome, turn.answer) == ("clarify", tone.ASK)
+    history = (Exchange("Is this headline bullish or bearish?", tone.ASK),)
+    _, turn, _ = run(toned, "The library closes for good", history=history, awaited=True)
+    assert turn.answer.startswith("“The library closes for good” sounds bearish")
+
+
+def test_a_quotation_in_another_question_is_not_read_for_its_tone(parts: Parts) -> None:
+    _, turn, _ = run(with_tone(parts), 'How long may I keep the borrowed book "Bears of the North"?')
+    assert turn.tool is None

@@ -14,6 +14,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Literal
 
 from adapters.shelf import Held, ShelfError
@@ -349,5 +350,8 @@ class FakeApp:
         weakref.finalize(self, shutil.rmtree, self.home, ignore_errors=True)
         self.knowledge = Knowledge(FakeShelves(self.packs, self.home))  # type: ignore[arg-type]  # it asks for live()
         self.life = FakeLife()
+        self.parts = lambda: SimpleNamespace(
+            embedder=BagOfWords(), reader=SimpleNamespace(mood=lambda _: ("neutral", 1.0))
+        )
         for name, role in (("ana", "user"), ("ben", "user"), ("rea", "reviewer"), ("ada", "admin")):
             self.users.add(name, f"{name}-password", role)  # type: ignore[arg-type]

@@ -145,8 +145,8 @@ def test_a_user_has_no_review_or_users_tab(page_for: PageFor) -> None:
         for page in (ana, rea, ada)
     }
     assert tabs[ana] == ["Chat", "Domains", "Account"]
-    assert tabs[rea] == ["Chat", "Review", "Knowledge", "Domains", "Account"]
-    assert tabs[ada] == ["Chat", "Review", "Knowledge", "Domains", "Adapters", "Users", "Account"]
+    assert tabs[rea] == ["Chat", "Review", "Knowledge", "Label", "Domains", "Account"]
+    assert tabs[ada] == ["Chat", "Review", "Knowledge", "Label", "Domains", "Adapters", "Users", "Account"]
 
 
 def test_a_closed_browser_leaves_the_server_healthy_and_the_turn_is_finished(
