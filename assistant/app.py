@@ -102,14 +102,15 @@ def build(settings: Settings, say: Say = lambda _: None, progress: Loading | Non
 
     say("Loading domain packs")
     packs = Packs(state, settings.home, embed, adapter, settings.domains, serve, progress)
+    known = Knowledge(packs)
     return App(
         settings=settings,
         store=state,
         users=Users(state),
         packs=packs,
-        chats=Chats(state, lambda: current[0], settings.concurrency),
-        reviews=Reviews(state),
-        knowledge=Knowledge(packs),
+        chats=Chats(state, lambda: current[0], settings.concurrency, known.standing),
+        reviews=Reviews(state, known.standing),
+        knowledge=known,
         engine=engine,
         life=Life(shelf, packs, engine, lambda: current[0], verify),
         parts=lambda: current[0],

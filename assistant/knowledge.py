@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -52,6 +52,11 @@ class Knowledge:
     def receipts(self, domain: str) -> list[Receipt]:
         """What was deleted, oldest first."""
         return self._shelf(domain)[1].receipts()
+
+    def standing(self, domain: str, ids: Collection[str]) -> dict[str, Passage]:
+        """The passages of a domain with these ids as they are now; none of them when the domain is gone."""
+        found = next((pack for pack in self._packs.live() if pack.domain.name == domain), None)
+        return found.index.named(ids) if found else {}
 
     def put(self, domain: str, draft: Draft) -> Change:
         """Add a document, or replace the one with its id. It is stored for good; ``sync`` lets it answer.

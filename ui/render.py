@@ -39,6 +39,10 @@ _STATES = {
     "released": "Checked and released by a person",
     "edited": "Corrected by a person",
 }
+_STALE = {
+    "changed": ("changed since", "This passage was changed after it was quoted. Below it stands as it was then."),
+    "gone": ("no longer there", "This passage is no longer among the documents. Below it stands as it was quoted."),
+}
 WITHDRAWN = (
     "A person looked at this answer and decided not to send it. You can ask in other words, or ask to talk to a person."
 )
@@ -143,11 +147,20 @@ def _source(number: int, group: Sequence[Citation], key: str) -> str:
     passage = marked(first.text, ((citation.start, citation.end) for citation in group))
     return (
         f'<details class="source" id="cite-{esc(key)}-{number}">'
-        f'<summary><span class="number">{number}</span>{esc(first.heading)}</summary>'
+        f'<summary><span class="number">{number}</span>{esc(first.heading)}{_stale_chip(first)}</summary>'
+        f"{_stale(first)}"
         f'<blockquote dir="auto">{passage}</blockquote>'
         f'<div class="meta">{linked(first.source)} · <code title="SHA-256 of the passage when it was quoted">'
         f"sha256 {esc(first.sha256[:12])}</code></div></details>"
     )
+
+
+def _stale_chip(citation: Citation) -> str:
+    return chip(_STALE[citation.stale][0], kind="review") if citation.stale else ""
+
+
+def _stale(citation: Citation) -> str:
+    return notice(_STALE[citation.stale][1]) if citation.stale else ""
 
 
 def _markers(citations: Iterable[Citation], key: str) -> str:

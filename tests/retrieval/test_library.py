@@ -257,7 +257,7 @@ def survive(home: Path, kills: int) -> int:
         log.unlink(missing_ok=True)
         child = subprocess.Popen([sys.executable, "-c", _CHILD, str(home), str(chance.random())], cwd=ROOT)
         deadline = time.monotonic() + 60
-        while not log.exists() and time.monotonic() < deadline and child.poll() is None:
+        while not (log.exists() and log.stat().st_size) and time.monotonic() < deadline and child.poll() is None:
             time.sleep(0.005)
         time.sleep(chance.random() * 0.25)
         child.send_signal(signal.SIGKILL)

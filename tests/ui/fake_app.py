@@ -189,11 +189,11 @@ class FakeReviews:
             number, turn_id, name, datetime.now(UTC), priority, whole.reasons, "open", whole.held, whole
         )
 
-    def open(self) -> list[Ticket]:
+    def open(self, reader: User) -> list[Ticket]:
         waiting = [ticket for ticket in self.tickets.values() if ticket.state == "open"]
         return sorted(waiting, key=lambda ticket: (ticket.priority, not ticket.held, ticket.created))
 
-    def closed(self, limit: int = 50) -> list[Ticket]:
+    def closed(self, reader: User, limit: int = 50) -> list[Ticket]:
         return [ticket for ticket in self.tickets.values() if ticket.state != "open"][:limit]
 
     def decide(self, ticket_id: int, reviewer: User, action: str, text: str = "", note: str = "") -> Decision:
@@ -228,7 +228,7 @@ class FakeReviews:
                 chat.turns[place] = replace(one, turn=whole, state=state)
                 chat.version += 1
 
-    def decisions(self, limit: int = 50) -> list[Decision]:
+    def decisions(self, reader: User, limit: int = 50) -> list[Decision]:
         return self.made[:limit]
 
 

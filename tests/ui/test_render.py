@@ -34,7 +34,7 @@ from tests.ui.fake_script import (
 from ui import panels, render
 
 if TYPE_CHECKING:
-    from assistant.record import Turn
+    from assistant.record import Stale, Turn
 
 NAMES = {"customer_service": domain("customer_service", "Customer service", "Orders.").manifest}
 NOW = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
@@ -125,6 +125,17 @@ def test_no_text_becomes_markup_whoever_wrote_it(name: str) -> None:
     assert tags.open == []
     assert "window.pwned" in page  # it is shown, as text
     assert "${" not in page and "{{" not in page and "`" not in page  # and inert in Gradio's template
+
+
+@pytest.mark.parametrize(
+    ("stale", "words"), [("changed", "was changed after it was quoted"), ("gone", "is no longer among the documents")]
+)
+def test_a_stale_citation_says_so_beside_the_quote_as_it_was(stale: Stale, words: str) -> None:
+    whole = answered("How long can I return it?")
+    fresh = stored(whole)
+    page = stored(replace(whole, citations=tuple(replace(one, stale=stale) for one in whole.citations)))
+    assert words in page and words not in fresh
+    assert f"<mark>{QUOTES[0]}</mark>" in page
 
 
 def test_a_citation_opens_the_passage_with_its_quote_marked() -> None:
