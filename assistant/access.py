@@ -35,11 +35,13 @@ def shown(turn: Turn, groups: Collection[str], standing: Standing = unchecked) -
     if not rests_on <= readable:
         return replace(
             turn, answer=HIDDEN, sentences=(HIDDEN,), citations=(), hits=hits, dropped=(), findings=(), reasons=(),
-            explanations=(), author="policy", rests_on=(),
+            explanations=(), facts=(), author="policy", rests_on=(),
         )  # fmt: skip
     citations = tuple(_marked(one, passage) for one, passage in found)
     seen = turn if citations == turn.citations else replace(turn, citations=citations)
-    return seen if len(hits) == len(turn.hits) else replace(seen, hits=hits, dropped=(), findings=(), reasons=())
+    return (
+        seen if len(hits) == len(turn.hits) else replace(seen, hits=hits, dropped=(), findings=(), reasons=(), facts=())
+    )
 
 
 def restricted(turn: Turn) -> tuple[str, ...]:

@@ -20,12 +20,13 @@ from assistant.knowledge import Knowledge
 from assistant.life import Life
 from assistant.packs import Loading, Pack, Packs
 from assistant.reviews import Reviews
-from assistant.settings import Settings
+from assistant.settings import Settings, SettingsError
 from assistant.store import Store
 from assistant.turn import Parts
 from assistant.users import Users
 from assistant.vectors import VectorCache
 from retrieval.embedder import SentenceEmbedder
+from retrieval.storage import Folder, Storage
 
 SHIPPED_ADAPTERS = Path(adapters.__file__).parent / "shipped"
 Say = Callable[[str], None]
@@ -59,6 +60,22 @@ def embedder(settings: Settings) -> SentenceEmbedder:
         RetrievalError: it cannot be loaded; the message says what to do.
     """
     return SentenceEmbedder(settings.embedder or str(settings.models_dir / models.EMBEDDER.name))
+
+
+def storage(settings: Settings) -> Storage:
+    """Where documents and indexes are kept.
+
+    Raises:
+        SettingsError: the setting names no place that we know.
+        RetrievalError: the database cannot be opened; the message says what it needs.
+    """
+    if settings.index is None:
+        return Folder(settings.home)
+    from retrieval.postgres import SCHEMES, Postgres  # of an extra
+
+    if not settings.index.startswith(SCHEMES):
+        raise SettingsError(f"setting 'index' must begin with {SCHEMES[0]}, found {settings.index.partition(':')[0]!r}")
+    return Postgres(settings.index, settings.home)
 
 
 def build(settings: Settings, say: Say = lambda _: None, progress: Loading | None = None) -> App:
@@ -101,7 +118,7 @@ def build(settings: Settings, say: Say = lambda _: None, progress: Loading | Non
         return found
 
     say("Loading domain packs")
-    packs = Packs(state, settings.home, embed, adapter, settings.domains, serve, progress)
+    packs = Packs(state, settings.home, embed, adapter, settings.domains, serve, progress, storage=storage(settings))
     known = Knowledge(packs)
     return App(
         settings=settings,
@@ -134,7 +151,10 @@ def knowledge(
     state = Store(settings.database_url)
     try:
         say("Opening the indexes")
-        packs = Packs(state, settings.home, embed, lambda _: None, settings.domains, progress=progress, migrate=migrate)
+        packs = Packs(
+            state, settings.home, embed, lambda _: None, settings.domains, progress=progress, migrate=migrate,
+            storage=storage(settings),
+        )  # fmt: skip
         yield Knowledge(packs), packs
     finally:
         state.close()

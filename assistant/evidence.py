@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from assistant.words import content
-from retrieval.index import FaissIndex
 from retrieval.passage import Hit, sentences
+from retrieval.storage import Index
 
 SHIPPED = Path(__file__).parent / "heads" / "evidence.json"
 FEATURES = (
@@ -57,7 +57,7 @@ def load(path: Path = SHIPPED) -> EvidenceHead:
     return EvidenceHead(tuple(card["weights"]), card["bias"], hashlib.sha256(raw).hexdigest())
 
 
-def features(question: str, hits: Sequence[Hit], index: FaissIndex, unanswered: float = 0.0) -> Row:
+def features(question: str, hits: Sequence[Hit], index: Index, unanswered: float = 0.0) -> Row:
     """The numbers the head looks at: [len(FEATURES)]; ``unanswered`` is as in ``assistant.known.Near``."""
     if not hits:
         return np.zeros(len(FEATURES))
@@ -87,7 +87,7 @@ def features(question: str, hits: Sequence[Hit], index: FaissIndex, unanswered: 
     ])  # fmt: skip
 
 
-def rarity(word: str, index: FaissIndex) -> float:
+def rarity(word: str, index: Index) -> float:
     """Inverse document frequency of a stem over the index's passages."""
     return math.log((1 + index.generation.passages) / (1 + index.document_frequency(word)))
 

@@ -20,8 +20,8 @@ from scipy.special import softmax
 
 from assistant.evidence import rarity
 from assistant.words import content
-from retrieval.index import FaissIndex
 from retrieval.passage import Hit, sentences
+from retrieval.storage import Index
 
 SHIPPED = Path(__file__).parent / "heads" / "ranking.json"
 FEATURES = (
@@ -96,7 +96,7 @@ class SentenceHead:
     scale: Matrix
     digest: str
 
-    def rank(self, question: str, hits: Sequence[Hit], index: FaissIndex) -> list[Candidate]:
+    def rank(self, question: str, hits: Sequence[Hit], index: Index) -> list[Candidate]:
         """Every sentence of the hits, likeliest answer first."""
         rows, places = features(question, hits, index)
         if not places:
@@ -121,7 +121,7 @@ def shipped() -> SentenceHead:
     return SentenceHead(weights, mean, scale, hashlib.sha256(raw).hexdigest())
 
 
-def features(question: str, hits: Sequence[Hit], index: FaissIndex) -> tuple[Matrix, list[tuple[Hit, int, int]]]:
+def features(question: str, hits: Sequence[Hit], index: Index) -> tuple[Matrix, list[tuple[Hit, int, int]]]:
     """The numbers the head looks at, [sentences, len(FEATURES)], and where each sentence stands."""
     weight = {word: rarity(word, index) for word in content(question)}
     total = sum(weight.values()) or 1.0

@@ -50,6 +50,18 @@ class Citation:
 
 
 @dataclass(frozen=True, slots=True)
+class Related:
+    """A fact of a pack's knowledge graph that stands near a question."""
+
+    subject: str
+    predicate: str
+    object: str
+    article: str  # id
+    title: str  # of the article
+    source: str  # where the article is from
+
+
+@dataclass(frozen=True, slots=True)
 class Influence:
     """A word of the question, and how much it spoke for a label (below zero: against it), in logits."""
 
@@ -89,6 +101,7 @@ class Turn:
     reasons: tuple[str, ...] = ()  # why a person should look at it
     held: bool = False  # the user waits for a person
     explanations: tuple[Explanation, ...] = ()
+    facts: tuple[Related, ...] = ()  # of the pack's graph, near the question and its passages
     rests_on: tuple[str, ...] = ()  # groups whose documents led to an answer that cites nothing: a person's edit
 
 

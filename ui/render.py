@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from assistant.record import Author, Citation, Explanation, Influence, Reading, Sentence, Turn
+from assistant.record import Author, Citation, Explanation, Influence, Reading, Related, Sentence, Turn
 
 if TYPE_CHECKING:
     from assistant.chats import StoredTurn
@@ -290,7 +290,8 @@ def why(turn: Turn, key: str) -> str:
     facts = "".join(f"<dt>{label}</dt><dd>{esc(value)}</dd>" for label, value in rows if value)
     return (
         f'<details class="why" id="why-{esc(key)}"><summary>Why this answer?</summary>'
-        f"<dl>{facts}</dl>{explained(turn.explanations)}{hit_table(turn.hits)}{dropped(turn.dropped)}</details>"
+        f"<dl>{facts}</dl>{explained(turn.explanations)}{related(turn.facts)}"
+        f"{hit_table(turn.hits)}{dropped(turn.dropped)}</details>"
     )
 
 
@@ -311,6 +312,17 @@ def explained(explanations: Sequence[Explanation]) -> str:
 def _influence(word: Influence) -> str:
     sign = "for" if word.weight > 0 else "against"
     return chip(f"{word.word} {word.weight:+.1f}", kind=sign, title=f"speaks {sign} it, in logits")
+
+
+def related(facts: Sequence[Related]) -> str:
+    """The pack's facts near the question, each with the article that says so."""
+    rows = "".join(
+        f"<tr><td>{esc(one.subject)}</td><td>{esc(one.predicate)}</td><td>{esc(one.object)}</td>"
+        f'<td>{esc(one.title)}<div class="hint">{linked(one.source)}</div></td></tr>'
+        for one in facts
+    )
+    head = "<tr><th>Related fact</th><th></th><th></th><th>from the article</th></tr>"
+    return f'<div class="scroll"><table class="facts">{head}{rows}</table></div>' if rows else ""
 
 
 def hit_table(hits: Sequence[Hit]) -> str:

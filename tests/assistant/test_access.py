@@ -9,6 +9,7 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import asdict, replace
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -211,7 +212,7 @@ def _everything(store: Store, turn: Turn, standing: Standing, mine: frozenset[st
         boss = User("ben", "reviewer", frozenset(GROUPS))
         reviews.decide(tickets[0].id, boss, "edit" if end == "edit" else "reject", words, words)
     chats = Chats(store, lambda: pytest.fail("nothing is asked"), standing=standing)
-    shown_to_her = [*chats.messages("ana", 1), *tickets, *reviews.open(reader), *reviews.closed(reader)]
+    shown_to_her: list[Any] = [*chats.messages("ana", 1), *tickets, *reviews.open(reader), *reviews.closed(reader)]
     chats.close()
     everything = [asdict(one) for one in [*shown_to_her, *reviews.decisions(reader)]]
     return json.dumps(everything, default=str)

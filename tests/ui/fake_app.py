@@ -17,9 +17,10 @@ from pathlib import Path
 from typing import Literal
 
 from adapters.shelf import Held, ShelfError
+from assistant.graph import Graph
 from assistant.knowledge import Knowledge
 from assistant.life import Card
-from assistant.record import Done, Event, Sentence, Step, Turn, Understood
+from assistant.record import Done, Event, Related, Sentence, Step, Turn, Understood
 from assistant.users import User
 from domains.pack import Domain, DomainError
 from retrieval.generation import build
@@ -280,10 +281,19 @@ class FakePacks:
         del self.packs[name]
 
 
+FACTS = Graph(
+    [
+        Related("warfarin", "must not be taken with", "aspirin", "drugs", "Drugs", "https://drugs.example/warfarin"),
+        Related("aspirin", "is", "a painkiller", "pain", "Painkillers", "Own text"),
+    ]
+)
+
+
 @dataclass(frozen=True)
 class Shelf:
     domain: Domain
     index: FaissIndex
+    graph: Graph = FACTS
 
 
 class FakeShelves:

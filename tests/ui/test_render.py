@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
-from assistant.record import Author, Explanation, Influence, Sentence
+from assistant.graph import Graph
+from assistant.record import Author, Explanation, Influence, Related, Sentence
 from assistant.users import User
 from domains.api import Finding
 from tests.ui.fake_app import FakeApp
@@ -31,7 +32,7 @@ from tests.ui.fake_script import (
     reading,
     turn,
 )
-from ui import panels, render
+from ui import graph, panels, render
 
 if TYPE_CHECKING:
     from assistant.record import Stale, Turn
@@ -40,7 +41,7 @@ NAMES = {"customer_service": domain("customer_service", "Customer service", "Ord
 NOW = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
 ALLOWED = frozenset(
     "a article b blockquote button code dd details div dl dt form h2 h3 header i input li mark nav p section span "
-    "summary table td textarea th time tr ul".split()
+    "summary table td textarea th time tr ul svg g title line rect text".split()
 )
 
 
@@ -107,6 +108,9 @@ def evil_pages() -> dict[str, Callable[[], str]]:
         "queue": lambda: everything.queue([ticket], 1, NAMES),
         "ticket": lambda: everything.ticket_detail(ticket, NAMES),
         "decisions": lambda: everything.decisions([decision]),
+        "facts": lambda: render.related([Related(EVIL, EVIL, EVIL, EVIL, EVIL, EVIL)]),
+        "graph": lambda: graph.drawn(Graph([Related(EVIL, EVIL, EVIL + "x", EVIL, EVIL, EVIL)]).around(""), EVIL),
+        "no graph": lambda: graph.drawn(Graph().around(EVIL), EVIL),
         "packs": lambda: everything.packs([pack], [Problem(EVIL, EVIL)], admin=True),
         "users": lambda: everything.users([User(EVIL, cast(Any, EVIL))]),
     }
