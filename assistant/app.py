@@ -22,12 +22,13 @@ from assistant.knowledge import Knowledge
 from assistant.life import Life
 from assistant.packs import Loading, Pack, Packs
 from assistant.reviews import Reviews
-from assistant.settings import Settings
+from assistant.settings import Settings, SettingsError
 from assistant.store import Store
 from assistant.turn import Parts
 from assistant.users import Users
 from assistant.vectors import VectorCache
 from retrieval.embedder import SentenceEmbedder
+from retrieval.storage import Folder, Storage
 
 if TYPE_CHECKING:
     from retrieval.cross_encoder import CrossEncoder
@@ -75,6 +76,22 @@ def cross_encoder(embed: SentenceEmbedder) -> CrossEncoder | None:
     return CrossEncoder(embed, CROSS_ENCODER) if fits else None
 
 
+def storage(settings: Settings) -> Storage:
+    """Where documents and indexes are kept.
+
+    Raises:
+        SettingsError: the setting names no place that we know.
+        RetrievalError: the database cannot be opened; the message says what it needs.
+    """
+    if settings.index is None:
+        return Folder(settings.home)
+    from retrieval.postgres import SCHEMES, Postgres  # of an extra
+
+    if not settings.index.startswith(SCHEMES):
+        raise SettingsError(f"setting 'index' must begin with {SCHEMES[0]}, found {settings.index.partition(':')[0]!r}")
+    return Postgres(settings.index, settings.home)
+
+
 def build(settings: Settings, say: Say = lambda _: None, progress: Loading | None = None) -> App:
     """Load the models, the packs and the state.
 
@@ -117,15 +134,19 @@ def build(settings: Settings, say: Say = lambda _: None, progress: Loading | Non
         return found
 
     say("Loading domain packs")
-    packs = Packs(state, settings.home, embed, adapter, settings.domains, serve, progress, reading=cross_encoder(embed))
+    packs = Packs(
+        state, settings.home, embed, adapter, settings.domains, serve, progress,
+        storage=storage(settings), reading=cross_encoder(embed),
+    )  # fmt: skip
+    known = Knowledge(packs)
     return App(
         settings=settings,
         store=state,
         users=Users(state),
         packs=packs,
-        chats=Chats(state, lambda: current[0], settings.concurrency),
-        reviews=Reviews(state),
-        knowledge=Knowledge(packs),
+        chats=Chats(state, lambda: current[0], settings.concurrency, known.standing),
+        reviews=Reviews(state, known.standing),
+        knowledge=known,
         engine=engine,
         life=Life(shelf, packs, engine, lambda: current[0], verify),
         parts=lambda: current[0],
@@ -150,8 +171,8 @@ def knowledge(
     try:
         say("Opening the indexes")
         packs = Packs(
-            state, settings.home, embed, lambda _: None, settings.domains,
-            progress=progress, migrate=migrate, reading=cross_encoder(embed),
+            state, settings.home, embed, lambda _: None, settings.domains, progress=progress, migrate=migrate,
+            storage=storage(settings), reading=cross_encoder(embed),
         )  # fmt: skip
         yield Knowledge(packs), packs
     finally:

@@ -47,10 +47,9 @@ def sing(parts: Callable[[], Parts], folder: Path) -> tuple[Path, list[Turn]]:
     chats = Chats(store, parts)
     try:
         turns = list(_chat(chats))
-        for ticket in reviews.open():
-            reviews.decide(
-                ticket.id, User(_USER, "reviewer"), "edit", f"Dear {CANARIES['name']}, it is done.", CANARIES["email"]
-            )
+        reviewer = User(_USER, "reviewer")
+        for ticket in reviews.open(reviewer):
+            reviews.decide(ticket.id, reviewer, "edit", f"Dear {CANARIES['name']}, it is done.", CANARIES["email"])
         chats.rename(_USER, chats.list(_USER)[0].id, f"Refund to {CANARIES['iban']}")
     finally:
         chats.close()

@@ -17,7 +17,7 @@ from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 
 from assistant import pii
-from assistant.access import shown
+from assistant.access import Standing, shown, unchecked
 from assistant.record import LONGEST, Done, Event, Outcome, Reading, Sentence, Turn, Understood
 from assistant.reviews import open_ticket
 from assistant.store import ConversationRow, Store, TurnRow, UserRow, now
@@ -67,9 +67,14 @@ class _Run:
 class Chats:
     """All conversations of one installation."""
 
-    def __init__(self, store: Store, parts: Callable[[], Parts], concurrency: int = 8) -> None:
-        """``parts`` is asked at the start of every turn, so a changed pack serves the next question."""
-        self._store, self._parts = store, parts
+    def __init__(
+        self, store: Store, parts: Callable[[], Parts], concurrency: int = 8, standing: Standing = unchecked
+    ) -> None:
+        """``parts`` is asked at the start of every turn, so a changed pack serves the next question.
+
+        ``standing`` says which of the passages that old answers quote are still there.
+        """
+        self._store, self._parts, self._standing = store, parts, standing
         self._workers = ThreadPoolExecutor(concurrency, thread_name_prefix="turn")
         self._free = threading.BoundedSemaphore(concurrency * 4)  # running and waiting
         self._runs: dict[int, _Run] = {}  # by conversation
@@ -143,7 +148,7 @@ class Chats:
             groups = _groups(session, conversation)
             rows = session.scalars(select(TurnRow).where(TurnRow.conversation == conversation).order_by(TurnRow.id))
             turns = [_stored(row) for row in rows]
-            return [replace(one, turn=shown(one.turn, groups)) for one in turns]
+            return [replace(one, turn=shown(one.turn, groups, self._standing)) for one in turns]
 
     def version(self, user: str, conversation: int) -> int:
         """Grows whenever a turn was stored or changed by a reviewer."""
@@ -204,7 +209,7 @@ class Chats:
                 .limit(REMEMBERED)
             ).all()
             groups = _groups(session, conversation)
-            turns = [shown(unpack_turn(row.record), groups) for row in reversed(earlier)]
+            turns = [shown(unpack_turn(row.record), groups, self._standing) for row in reversed(earlier)]
             row = TurnRow(conversation=conversation, created=now(), state="running", question=pii.mask(text))
             session.add(row)
             chat = session.get_one(ConversationRow, conversation)

@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from assistant.words import content
-from retrieval.index import FaissIndex
 from retrieval.passage import Hit, sentences
+from retrieval.storage import Index
 
 SHIPPED = Path(__file__).parent / "heads" / "evidence.json"
 FEATURES = (
@@ -64,7 +64,7 @@ def load(path: Path = SHIPPED, kind: Kind = "plain") -> EvidenceHead:
 
 
 def features(
-    question: str, hits: Sequence[Hit], index: FaissIndex, unanswered: float = 0.0, read: Sequence[float] = ()
+    question: str, hits: Sequence[Hit], index: Index, unanswered: float = 0.0, read: Sequence[float] = ()
 ) -> Row:
     """The numbers the head looks at: [len(FEATURES)].
 
@@ -106,7 +106,7 @@ def features(
     ])  # fmt: skip
 
 
-def rarity(word: str, index: FaissIndex) -> float:
+def rarity(word: str, index: Index) -> float:
     """Inverse document frequency of a stem over the index's passages."""
     return math.log((1 + index.generation.passages) / (1 + index.document_frequency(word)))
 

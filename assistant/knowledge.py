@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
+from assistant.graph import Graph
 from assistant.intake import Draft
-from retrieval.generation import generations
-from retrieval.index import FaissIndex
-from retrieval.library import Change, Entry, Library, Receipt
+from retrieval.library import Change, Entry, Receipt
 from retrieval.passage import Passage
+from retrieval.storage import Documents, Index
 
 if TYPE_CHECKING:
     from assistant.packs import Packs
@@ -53,6 +52,15 @@ class Knowledge:
         """What was deleted, oldest first."""
         return self._shelf(domain)[1].receipts()
 
+    def standing(self, domain: str, ids: Collection[str]) -> dict[str, Passage]:
+        """The passages of a domain with these ids as they are now; none of them when the domain is gone."""
+        found = next((pack for pack in self._packs.live() if pack.domain.name == domain), None)
+        return found.index.named(ids) if found else {}
+
+    def graph(self, domain: str) -> Graph:
+        """The facts of a domain's pack; none when the domain is gone."""
+        return next((pack.graph for pack in self._packs.live() if pack.domain.name == domain), Graph())
+
     def put(self, domain: str, draft: Draft) -> Change:
         """Add a document, or replace the one with its id. It is stored for good; ``sync`` lets it answer.
 
@@ -87,7 +95,7 @@ class Knowledge:
             *(_checked(domain, receipt, index, library) for receipt in library.receipts()),
         ]
 
-    def _shelf(self, domain: str) -> tuple[FaissIndex, Library]:
+    def _shelf(self, domain: str) -> tuple[Index, Documents]:
         for pack in self._packs.live():
             if pack.domain.name == domain and pack.index.library:
                 return pack.index, pack.index.library
@@ -98,7 +106,7 @@ def _altered(corpus: Sequence[Passage]) -> list[str]:
     return [f"{one.id}: its text does not fit its digest" for one in corpus if not one.intact]
 
 
-def _checked(domain: str, receipt: Receipt, index: FaissIndex, library: Library) -> Check:
+def _checked(domain: str, receipt: Receipt, index: Index, library: Documents) -> Check:
     """Whether what a receipt says is gone is gone."""
     numbers = {number for number, _ in receipt.removed}
     faults = [] if receipt.whole else ["the receipt was changed"]
@@ -107,9 +115,3 @@ def _checked(domain: str, receipt: Receipt, index: FaissIndex, library: Library)
     faults += [f"passage {number} is still stored" for number in sorted(numbers & library.numbers())]
     faults += [f"passage {number} is still indexed" for number in sorted(numbers & index.pieces())]
     return Check(f"{domain}: receipt {receipt.number} for {receipt.document}", tuple(faults))
-
-
-def other_embedder(indexes: Path, embedder: str) -> str | None:
-    """The embedder that made a domain's indexes, when all of them were made by another one than ``embedder``."""
-    made = [found.embedder for _, found in generations(indexes)]
-    return made[-1] if made and embedder not in made else None

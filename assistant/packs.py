@@ -8,7 +8,7 @@ import tempfile
 import time
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from importlib.metadata import entry_points
 from pathlib import Path
 from threading import RLock, Thread
@@ -18,17 +18,15 @@ from sqlalchemy import select
 
 import domains
 from adapters.store import Adapter, AdapterError
-from assistant.knowledge import other_embedder
+from assistant.graph import Graph, graph_of
 from assistant.ranking import Reading
 from assistant.store import PackRow, Store
 from assistant.study import Learned, learn
 from assistant.vectors import VectorCache
 from domains.pack import MANIFEST, Domain, DomainError, digest_of, load
 from retrieval.embedder import Embedder, RetrievalError
-from retrieval.generation import build, retire
-from retrieval.index import FaissIndex
-from retrieval.library import Library
 from retrieval.passage import Document, Passage, passages
+from retrieval.storage import Folder, Index, Storage
 
 SHIPPED = Path(domains.__file__).parent
 ENTRY_POINTS = "domain_assistant.domains"
@@ -43,13 +41,14 @@ class Pack:
     """A pack ready to answer."""
 
     domain: Domain
-    index: FaissIndex
+    index: Index
     adapter: Adapter | None
     enabled: bool
     shipped: bool
     data: Path  # a folder its tools may write to
     learned: Learned  # what its lessons taught
     reading: Reading | None = None  # reads what is found together with the question
+    graph: Graph = field(default_factory=Graph)  # of its facts
 
     @property
     def passages(self) -> int:
@@ -98,6 +97,7 @@ class Packs:
         changed: Callable[[Mapping[str, Pack]], None] = lambda _: None,
         progress: Loading | None = None,
         migrate: bool = False,
+        storage: Storage | None = None,
         reading: Reading | None = None,
     ) -> None:
         """Find and load every pack.
@@ -111,10 +111,11 @@ class Packs:
             changed: told the new enabled packs after every change, before they serve; what it raises undoes it.
             progress: told how far indexing is.
             migrate: index again what another embedder indexed; else such a pack is refused.
+            storage: keeps documents and indexes; without it, files under ``home`` do.
             reading: the cross-encoder, where one fits the embedder.
         """
         self._migrate, self._reading = migrate, reading
-        self._libraries: dict[str, Library] = {}
+        self._storage = storage or Folder(home)
         self._store, self._home, self._embedder = store, home, embedder
         self._adapter, self._extra, self._changed, self._progress = adapter, extra, changed, progress
         self._lock = RLock()
@@ -317,21 +318,16 @@ class Packs:
             if self._progress:
                 self._progress(f"{domain.name}, known questions", done, total)
 
-        indexes = self._home / "indexes" / domain.name
-        made_by = other_embedder(indexes, self._embedder.fingerprint)
-        if made_by and not self._migrate:
+        made_by = self._storage.embedders(domain.name)
+        if made_by and self._embedder.fingerprint not in made_by and not self._migrate:
             raise RetrievalError(
-                f"the index of {domain.name!r} was made with embedder {made_by[:16]}, and "
+                f"the index of {domain.name!r} was made with embedder {made_by[-1][:16]}, and "
                 f"{self._embedder.fingerprint[:16]} is loaded; run 'assistant index rebuild' with this embedder while "
                 "the old one serves, or set ASSISTANT_EMBEDDER back"
             )
-        library = self._library(domain.name)
-        folder = build(indexes, corpus(domain), self._embedder, report)
+        index = self._storage.open(domain.name, corpus(domain), self._embedder, report)
         data = self._home / "data" / domain.name
         data.mkdir(parents=True, exist_ok=True)
-        index = FaissIndex(folder, self._embedder, library)
-        index.sync(report)
-        retire(indexes, folder, library.numbers())
         return Pack(
             domain=domain,
             index=index,
@@ -346,12 +342,8 @@ class Packs:
                 reading=self._reading is not None,
             ),
             reading=self._reading,
+            graph=graph_of(domain),
         )
-
-    def _library(self, name: str) -> Library:
-        if name not in self._libraries:
-            self._libraries[name] = Library(self._home / "knowledge" / f"{name}.sqlite")
-        return self._libraries[name]
 
     def _trusts(self, root: Path, name: str | None) -> bool:
         if root.parent == SHIPPED:

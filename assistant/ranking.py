@@ -22,8 +22,8 @@ from scipy.special import softmax
 
 from assistant.evidence import rarity
 from assistant.words import content
-from retrieval.index import FaissIndex
 from retrieval.passage import Hit, sentences
+from retrieval.storage import Index
 
 SHIPPED = Path(__file__).parent / "heads" / "ranking.json"
 FEATURES = (
@@ -119,9 +119,7 @@ class SentenceHead:
         found: Matrix = (rows - self.mean) / self.scale @ self.weights
         return found
 
-    def rank(
-        self, question: str, hits: Sequence[Hit], index: FaissIndex, reading: Reading | None = None
-    ) -> list[Candidate]:
+    def rank(self, question: str, hits: Sequence[Hit], index: Index, reading: Reading | None = None) -> list[Candidate]:
         """Every sentence of the hits, likeliest answer first."""
         rows, places = features(question, hits, index)
         if not places:
@@ -162,7 +160,7 @@ def shipped() -> SentenceHead:
     return SentenceHead(weights, mean, scale, tuple(card["mix"]), hashlib.sha256(raw).hexdigest())
 
 
-def features(question: str, hits: Sequence[Hit], index: FaissIndex) -> tuple[Matrix, list[tuple[Hit, int, int]]]:
+def features(question: str, hits: Sequence[Hit], index: Index) -> tuple[Matrix, list[tuple[Hit, int, int]]]:
     """The numbers the head looks at, [sentences, len(FEATURES)], and where each sentence stands."""
     weight = {word: rarity(word, index) for word in content(question)}
     total = sum(weight.values()) or 1.0

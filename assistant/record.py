@@ -11,6 +11,7 @@ from retrieval.passage import Hit
 
 LONGEST = 8_000  # characters of a question
 Author = Literal["policy", "tool", "quote", "model", "human"]
+Stale = Literal["", "changed", "gone"]  # since it was quoted; "": it stands, or nobody looked
 Outcome = Literal["answered", "unknown", "clarify", "refused", "escalated", "handover"]
 
 
@@ -45,6 +46,19 @@ class Citation:
     access: str = ""  # the group that may read it; empty: everybody
     page: int | None = None  # on which the passage begins
     domain: str = ""  # whose passage it is, so that it can be checked again
+    stale: Stale = ""  # set where a stored turn is shown, and never stored
+
+
+@dataclass(frozen=True, slots=True)
+class Related:
+    """A fact of a pack's knowledge graph that stands near a question."""
+
+    subject: str
+    predicate: str
+    object: str
+    article: str  # id
+    title: str  # of the article
+    source: str  # where the article is from
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +101,8 @@ class Turn:
     reasons: tuple[str, ...] = ()  # why a person should look at it
     held: bool = False  # the user waits for a person
     explanations: tuple[Explanation, ...] = ()
+    facts: tuple[Related, ...] = ()  # of the pack's graph, near the question and its passages
+    rests_on: tuple[str, ...] = ()  # groups whose documents led to an answer that cites nothing: a person's edit
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,13 +7,13 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from assistant import pii
-from assistant.access import shown
+from assistant.access import HIDDEN, Standing, restricted, shown, unchecked
 from assistant.record import Turn
 from assistant.store import ConversationRow, DecisionRow, Store, TicketRow, TurnRow, now
 from assistant.transcript import pack_turn, unpack_turn
@@ -21,6 +21,7 @@ from assistant.users import User
 
 Action = Literal["approve", "edit", "reject"]
 TicketState = Literal["open", "approved", "edited", "rejected"]
+WITHHELD = "not shown: it rests on documents that you may not read, or on a conversation that was deleted"
 GENESIS = "0" * 64  # what the first decision follows
 REJECTED = (
     "A person looked at this and could not confirm an answer. "
@@ -82,22 +83,24 @@ def open_ticket(session: Session, turn_id: int, turn: Turn, reasons: Sequence[st
 class Reviews:
     """The queue and its history."""
 
-    def __init__(self, store: Store) -> None:
-        self._store = store
+    def __init__(self, store: Store, standing: Standing = unchecked) -> None:
+        """``standing`` says which of the passages that old answers quote are still there."""
+        self._store, self._standing = store, standing
 
-    def open(self) -> list[Ticket]:
-        """Undecided tickets: most urgent first, then held before flagged, then oldest first."""
+    def open(self, reader: User) -> list[Ticket]:
+        """Undecided tickets as ``reader`` may see them: most urgent first, then held, then oldest first."""
         order = (TicketRow.priority, TicketRow.held.desc(), TicketRow.created, TicketRow.id)
         with self._store.begin() as session:
             query = select(TicketRow, TurnRow).join(TurnRow, TurnRow.id == TicketRow.turn)
-            return [_ticket(*row) for row in session.execute(query.where(TicketRow.state == "open").order_by(*order))]
+            rows = session.execute(query.where(TicketRow.state == "open").order_by(*order))
+            return [self._for(reader, _ticket(*row)) for row in rows]
 
-    def closed(self, limit: int = 50) -> list[Ticket]:
-        """Decided tickets, newest first."""
+    def closed(self, reader: User, limit: int = 50) -> list[Ticket]:
+        """Decided tickets as ``reader`` may see them, newest first."""
         with self._store.begin() as session:
             query = select(TicketRow, TurnRow).join(TurnRow, TurnRow.id == TicketRow.turn)
             rows = session.execute(query.where(TicketRow.state != "open").order_by(TicketRow.id.desc()).limit(limit))
-            return [_ticket(*row) for row in rows]
+            return [self._for(reader, _ticket(*row)) for row in rows]
 
     def decide(self, ticket_id: int, reviewer: User, action: Action, text: str = "", note: str = "") -> Decision:
         """Approve, edit or reject; the user's conversation shows it at once.
@@ -122,16 +125,24 @@ class Reviews:
             _take(session, ticket_id, action)
             ticket = session.get_one(TicketRow, ticket_id)
             turn = unpack_turn(session.get_one(TurnRow, ticket.turn).record)
-            if action == "approve" and shown(turn, reviewer.groups).answer != turn.answer:
+            if action == "approve" and shown(turn, reviewer.groups, self._standing).answer != turn.answer:
                 raise ReviewError("this answer rests on documents that you may not read; ask somebody of their group")
             _apply(session, ticket, action, pii.mask(text.strip()))
             return _record(session, ticket_id, reviewer, action, pii.mask(text.strip()), pii.mask(note.strip()))
 
-    def decisions(self, limit: int = 50) -> list[Decision]:
-        """The newest decisions, newest first."""
+    def decisions(self, reader: User, limit: int = 50) -> list[Decision]:
+        """The newest decisions, newest first, without words about documents that ``reader`` may not read.
+
+        The digests are of the whole decisions: only ``broken_at``, which sees all, can check them.
+        """
+        query = (
+            select(DecisionRow, TurnRow.record)
+            .join(TicketRow, TicketRow.id == DecisionRow.ticket, isouter=True)
+            .join(TurnRow, TurnRow.id == TicketRow.turn, isouter=True)
+        )
         with self._store.begin() as session:
-            rows = session.scalars(select(DecisionRow).order_by(DecisionRow.id.desc()).limit(limit))
-            return [_decision(row) for row in rows]
+            rows = session.execute(query.order_by(DecisionRow.id.desc()).limit(limit))
+            return [self._told(reader, _decision(row), record) for row, record in rows]
 
     def broken_at(self) -> int | None:
         """The id of the first decision whose digest or link does not hold; None while the chain is whole."""
@@ -142,6 +153,22 @@ class Reviews:
                     return row.id
                 previous = row.digest
         return None
+
+    def _for(self, reader: User, ticket: Ticket) -> Ticket:
+        """A ticket without what ``reader`` may not read; what is shown instead says why."""
+        turn = shown(ticket.turn, reader.groups, self._standing)
+        hidden = turn.answer == HIDDEN != ticket.turn.answer or len(turn.hits) < len(ticket.turn.hits)
+        return replace(ticket, turn=turn, reasons=(WITHHELD,) if hidden else ticket.reasons)
+
+    def _open_to(self, reader: User, turn: Turn) -> bool:
+        return {*restricted(turn)} <= reader.groups and shown(turn, reader.groups, self._standing).answer != HIDDEN
+
+    def _told(self, reader: User, decision: Decision, record: dict[str, Any] | None) -> Decision:
+        """A decision without words about what ``reader`` may not read, or about a conversation that is deleted."""
+        turn = unpack_turn(record) if record else None
+        if decision.reviewer == reader.name or (turn and self._open_to(reader, turn)):
+            return decision
+        return replace(decision, text=WITHHELD if decision.text else "", note=WITHHELD if decision.note else "")
 
 
 def _priority(turn: Turn) -> int:
@@ -173,7 +200,8 @@ def _apply(session: Session, ticket: TicketRow, action: Action, text: str) -> No
     turn = unpack_turn(row.record)
     if action != "approve":
         said = text if action == "edit" else REJECTED
-        turn = replace(turn, answer=said, sentences=(said,), citations=(), author="human", held=False)
+        groups = restricted(turn) if action == "edit" else ()
+        turn = replace(turn, answer=said, sentences=(said,), citations=(), author="human", held=False, rests_on=groups)
     row.record = pack_turn(replace(turn, held=False))
     row.state = _TURN_AFTER[action]
     conversation = session.get_one(ConversationRow, row.conversation)

@@ -33,6 +33,7 @@ class Settings(BaseModel):
     threads: int | None = Field(default=None, ge=1)  # for torch; default: all cores
     domains: tuple[Path, ...] = ()  # further pack folders, beside the shipped ones
     database: str | None = None  # SQLAlchemy URL; default: SQLite in home
+    index: str | None = None  # postgresql://… keeps documents and indexes for many machines; default: files in home
     host: str = "127.0.0.1"
     port: int = Field(default=7860, ge=1, le=65535)
     max_tokens: int = Field(default=160, ge=16, le=2048)

@@ -6,7 +6,7 @@ import json
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
@@ -19,6 +19,7 @@ from assistant.settings import Settings, SettingsError
 
 if TYPE_CHECKING:
     from assistant.audit import Audit
+    from assistant.citations import Checked
     from assistant.evaluation.golden import Graded
     from assistant.heads_training import Task
     from assistant.intake import Skipped
@@ -226,6 +227,23 @@ def checks(console: Console, found: Sequence[Check]) -> None:
         console.print(f"{'[red]wrong[/]' if check.faults else '[green]ok[/]'} {escape(check.what)}", soft_wrap=True)
         for fault in check.faults:
             console.print(f"  {escape(fault)}", soft_wrap=True)
+
+
+def citations(console: Console | None, found: Sequence[Checked]) -> None:
+    """The citations that no longer stand, with the quote as it was: one JSON line, or a table."""
+    stale = [one for one in found if one.stale]
+    if console is None:
+        rows = [
+            {"turn": one.turn_id, "asked": one.asked, **asdict(replace(one.citation, stale=one.stale))} for one in stale
+        ]
+        sys.stdout.write(json.dumps({"checked": len(found), "stale": rows}, ensure_ascii=False) + "\n")
+        return
+    table = _table(
+        f"{len(stale)} of {len(found)} citations no longer stand", "asked", "passage", "now", "quote, as it was"
+    )
+    for one in stale:
+        table.add_row(one.asked, escape(one.citation.passage_id), one.stale, escape(one.citation.quote))
+    console.print(table if stale else f"All {len(found)} citations of stored answers stand.")
 
 
 def pack(console: Console, domain: Domain) -> None:

@@ -28,8 +28,8 @@ from domains.manifest import Lesson
 from domains.pack import Domain
 from retrieval import tuning
 from retrieval.embedder import Vectors
-from retrieval.index import FaissIndex
 from retrieval.passage import Hit, Passage, sentences
+from retrieval.storage import Index
 from retrieval.tables import EVERYBODY, Scope
 from retrieval.tuning import QueryTuning
 
@@ -48,13 +48,13 @@ class Learned:
     gate: EvidenceHead
     known: Known | None = None
 
-    def find(self, index: FaissIndex, text: str, vector: Vectors, scope: Scope = EVERYBODY) -> tuple[list[Hit], Near]:
+    def find(self, index: Index, text: str, vector: Vectors, scope: Scope = EVERYBODY) -> tuple[list[Hit], Near]:
         """Search as the pack has learned to; also what its known questions say."""
         return _find(index, self.tuning, self.known, text, vector, scope)
 
 
 def _find(
-    index: FaissIndex,
+    index: Index,
     tuned: QueryTuning | None,
     known: Known | None,
     text: str,
@@ -66,7 +66,7 @@ def _find(
     return [near.mark(hit) for hit in hits] if known else hits, near
 
 
-def learn(domain: Domain, index: FaissIndex, embed: EmbedTexts, *, reading: bool = False) -> Learned:
+def learn(domain: Domain, index: Index, embed: EmbedTexts, *, reading: bool = False) -> Learned:
     """Learn from the pack's lessons, or read what was learned before; too few lessons teach nothing.
 
     Args:
@@ -90,7 +90,7 @@ def learn(domain: Domain, index: FaissIndex, embed: EmbedTexts, *, reading: bool
     return Learned(learned.tuning, gate or learned.gate, known)
 
 
-def cross_fitted(domain: Domain, index: FaissIndex, embed: EmbedTexts) -> Iterator[tuple[int, list[Hit], Near]]:
+def cross_fitted(domain: Domain, index: Index, embed: EmbedTexts) -> Iterator[tuple[int, list[Hit], Near]]:
     """For each lesson, by its place, what a search finds that knows the other folds' lessons only."""
     vectors = embed([lesson.ask for lesson in domain.lessons])
     rows = targets(domain.lessons, index)
@@ -102,7 +102,7 @@ def cross_fitted(domain: Domain, index: FaissIndex, embed: EmbedTexts) -> Iterat
             yield place, *_find(index, tuned, keys, domain.lessons[place].ask, vectors[place])
 
 
-def _known(vectors: Vectors, rows: dict[int, int], index: FaissIndex) -> Known:
+def _known(vectors: Vectors, rows: dict[int, int], index: Index) -> Known:
     starts = sorted((row, name) for name, row in index.first_sentences().items())
     begins = [row for row, _ in starts]
 
@@ -113,7 +113,7 @@ def _known(vectors: Vectors, rows: dict[int, int], index: FaissIndex) -> Known:
     return Known(vectors, tuple(place(rows[number]) if number in rows else None for number in range(len(vectors))))
 
 
-def targets(lessons: Sequence[Lesson], index: FaissIndex) -> dict[int, int]:
+def targets(lessons: Sequence[Lesson], index: Index) -> dict[int, int]:
     """For each answered lesson, by its place, the row of the index's sentence that answers it."""
     first = index.first_sentences()
     by_section: dict[tuple[str, str], list[Passage]] = {}
@@ -138,7 +138,7 @@ def _answering(answer: str, text: str) -> int | None:
     return None
 
 
-def _learn(domain: Domain, index: FaissIndex, embed: EmbedTexts, gate: EvidenceHead | None) -> Learned:
+def _learn(domain: Domain, index: Index, embed: EmbedTexts, gate: EvidenceHead | None) -> Learned:
     vectors = embed([lesson.ask for lesson in domain.lessons])
     rows = targets(domain.lessons, index)
     whole = _fit(vectors, rows, list(rows), index)
@@ -152,21 +152,19 @@ def _learn(domain: Domain, index: FaissIndex, embed: EmbedTexts, gate: EvidenceH
     return Learned(whole, EvidenceHead(weights, float(model.intercept_[0]), _digest(weights)))
 
 
-def _fit(vectors: Vectors, rows: dict[int, int], places: Sequence[int], index: FaissIndex) -> QueryTuning | None:
+def _fit(vectors: Vectors, rows: dict[int, int], places: Sequence[int], index: Index) -> QueryTuning | None:
     chosen = [place for place in places if place in rows]
     right: NDArray[np.int64] = np.array([rows[place] for place in chosen], dtype=np.int64)
     return tuning.fit(vectors[chosen], right, index.sentences)
 
 
-def _judged(domain: Domain, index: FaissIndex, embed: EmbedTexts) -> Iterator[tuple[Row, bool]]:
+def _judged(domain: Domain, index: Index, embed: EmbedTexts) -> Iterator[tuple[Row, bool]]:
     for place, hits, near in cross_fitted(domain, index, embed):
         lesson = domain.lessons[place]
         yield evidence.features(lesson.ask, hits, index, near.unanswered), lesson.answer is not None
 
 
-def _strangers(
-    index: FaissIndex, tuned: QueryTuning | None, known: Known, embed: EmbedTexts
-) -> Iterator[tuple[Row, bool]]:
+def _strangers(index: Index, tuned: QueryTuning | None, known: Known, embed: EmbedTexts) -> Iterator[tuple[Row, bool]]:
     lines = [line for line in OUT_OF_SCOPE.read_text().splitlines() if line and not line.startswith("#")]
     for line, vector in zip(lines, embed(lines), strict=True):
         hits, near = _find(index, tuned, known, line, vector)

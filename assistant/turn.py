@@ -94,7 +94,8 @@ def take_turn(parts: Parts, question: Question) -> Iterator[Event]:
     clock.mark("total")
     turn = _turn(question, reading, pack, screened.findings, draft, clock)
     why = explain(parts.embedder, parts.reader, reading, heard.context, heard.vector)
-    yield Done(replace(turn, explanations=why))
+    near = pack.graph.near(heard.context, draft.hits) if pack and draft.hits else ()
+    yield Done(replace(turn, explanations=why, facts=near))
 
 
 def read(parts: Parts, question: Question, heard: Heard) -> Reading:

@@ -7,7 +7,7 @@ import hashlib
 import importlib.util
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -47,7 +47,7 @@ class Fact:
     subject: str
     predicate: str
     object: str
-    source: str
+    source: str  # an article's id, with #section behind it if the pack says so
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +107,7 @@ def load(root: Path, *, trust_code: bool = False) -> Domain:
         rules=rules,
         articles=articles,
         examples=examples,
-        facts=tuple(_facts(root / "facts.csv")),
+        facts=tuple(_facts(root / "facts.csv", {article.id for article in articles})),
         golden=golden,
         lessons=lessons,
         hooks=_hooks(root, manifest.name, digest, trust_code),
@@ -204,7 +204,7 @@ def _article(path: Path) -> Article:
     return Article(path.stem, front.title, front.source, front.date, front.licence, body.strip())
 
 
-def _facts(path: Path) -> Iterator[Fact]:
+def _facts(path: Path, articles: Collection[str]) -> Iterator[Fact]:
     if not path.exists():
         return
     reader = csv.reader(_read(path).splitlines())
@@ -214,7 +214,13 @@ def _facts(path: Path) -> Iterator[Fact]:
     for row in reader:
         if len(row) != len(columns) or not all(cell.strip() for cell in row):
             raise DomainError(f"{path}, line {reader.line_num}: expected four filled cells, found {row!r}")
-        yield Fact(*(cell.strip() for cell in row))
+        fact = Fact(*(cell.strip() for cell in row))
+        if fact.source.partition("#")[0] not in articles:
+            raise DomainError(
+                f"{path}, line {reader.line_num}: source {fact.source!r} is no article of knowledge/; "
+                "expected a file's name without .md, with #section behind it if you like"
+            )
+        yield fact
 
 
 def _check_references(

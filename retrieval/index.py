@@ -9,7 +9,7 @@ import os
 import sqlite3
 import threading
 import weakref
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -169,6 +169,11 @@ class FaissIndex:
     def passages(self) -> list[Passage]:
         """Every passage, in order."""
         return [passage for _, passage in self._tables.passages().values()]
+
+    def named(self, ids: Collection[str]) -> dict[str, Passage]:
+        """The passages with these ids as they are now: a pack's own, and the library's, which may be ahead of us."""
+        own = [passage for _, passage in self._tables.passages(self._tables.rows_of(list(ids))).values()]
+        return {one.id: one for one in [*own, *(self.library.named(ids) if self.library else ())]}
 
     def pieces(self) -> set[int]:
         """The numbers that the library gave to the documents' passages."""

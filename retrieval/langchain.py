@@ -8,7 +8,7 @@ from langchain_core.retrievers import BaseRetriever
 from pydantic import ConfigDict
 
 from retrieval.embedder import Embedder
-from retrieval.index import FaissIndex
+from retrieval.storage import Index
 
 
 class PassageRetriever(BaseRetriever):
@@ -16,7 +16,7 @@ class PassageRetriever(BaseRetriever):
 
     model_config = ConfigDict(arbitrary_types_allowed=True)
 
-    index: FaissIndex
+    index: Index
     embedder: Embedder
     k: int = 5
 

@@ -9,7 +9,7 @@ import hashlib
 import json
 import sqlite3
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -68,7 +68,7 @@ class Receipt:
     @property
     def whole(self) -> bool:
         """Whether nobody changed it."""
-        return self.digest == _digest(self.document, self.time, self.removed, self.previous)
+        return self.digest == digest_of(self.document, self.time, self.removed, self.previous)
 
 
 class Library:
@@ -143,7 +143,7 @@ class Library:
             db.execute("DELETE FROM documents WHERE id = ?", (document,))
             last = db.execute("SELECT digest FROM receipts ORDER BY number DESC LIMIT 1").fetchone()
             time, previous = datetime.now(UTC).isoformat(timespec="seconds"), last[0] if last else ""
-            digest = _digest(document, time, removed, previous)
+            digest = digest_of(document, time, removed, previous)
             values = (document, time, json.dumps(removed), previous, digest)
             number = db.execute(
                 "INSERT INTO receipts(document, time, removed, previous, digest) VALUES (?,?,?,?,?)", values
@@ -170,6 +170,10 @@ class Library:
     def passages(self, document: str) -> list[Passage]:
         """The passages of a document, in order; none when there is no such document."""
         return [passage for _, passage in self._pieces("WHERE document = ?", document)]
+
+    def named(self, ids: Collection[str]) -> list[Passage]:
+        """The passages with these ids; what is not there is left out."""
+        return [one for _, one in self._pieces("WHERE id IN (SELECT value FROM json_each(?))", json.dumps(list(ids)))]
 
     def receipts(self) -> list[Receipt]:
         """Every receipt, oldest first."""
@@ -230,5 +234,6 @@ def row_of(passage: Passage) -> tuple[object, ...]:
     return tuple(getattr(passage, name) for name in FIELDS.split(", "))
 
 
-def _digest(document: str, time: str, removed: Sequence[tuple[int, str]], previous: str) -> str:
+def digest_of(document: str, time: str, removed: Sequence[tuple[int, str]], previous: str) -> str:
+    """What chains a receipt to the one before."""
     return hashlib.sha256(json.dumps([document, time, removed, previous]).encode()).hexdigest()

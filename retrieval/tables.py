@@ -225,9 +225,14 @@ class Tables:
                 raise
 
 
+def words_in(text: str) -> list[str]:
+    """The words of a text, in order."""
+    return _WORD.findall(text)
+
+
 def terms(text: str) -> list[str]:
     """The words of a question that are searched for."""
-    return sorted({word for word in _WORD.findall(spaced(text).lower()) if word not in _STOP})
+    return sorted({word for word in words_in(spaced(text).lower()) if word not in _STOP})
 
 
 def spaced(text: str) -> str:

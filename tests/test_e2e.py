@@ -27,6 +27,7 @@ from ui.web import build as web
 
 __all__ = ["browser", "page_for", "playwright", "watch"]
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(900)]
+REA = User("rea", "reviewer")
 SLOW = 120_000  # ms that an answer may take on a busy machine
 
 GARDEN = {
@@ -153,7 +154,7 @@ def test_a_held_answer_arrives_without_a_reload_once_a_reviewer_approves(page_fo
     reviewer.click("#save-edit")
     expect(page.locator("#history .turn").last).to_contain_text("a voucher of €10", timeout=20_000)
     assert product.reviews.broken_at() is None
-    assert product.reviews.decisions()[0].action == "edit"
+    assert product.reviews.decisions(REA)[0].action == "edit"
 
 
 def test_a_fourth_pack_is_added_from_a_folder_and_answers(page_for: PageFor, tmp_path: Path) -> None:
@@ -175,12 +176,12 @@ def test_a_fourth_pack_is_added_from_a_folder_and_answers(page_for: PageFor, tmp
 def test_everything_is_still_there_after_a_restart(product: App, home: Path, models_dir: Path) -> None:
     chat = product.chats.list("ana")[0]
     before = product.chats.messages("ana", chat.id)
-    tickets = product.reviews.open() + product.reviews.closed()
+    tickets = product.reviews.open(REA) + product.reviews.closed(REA)
     again = build(Settings(home=home, models=models_dir))
     try:
         assert again.chats.messages("ana", chat.id) == before
-        assert again.reviews.open() + again.reviews.closed() == tickets
-        assert again.reviews.decisions() == product.reviews.decisions()
+        assert again.reviews.open(REA) + again.reviews.closed(REA) == tickets
+        assert again.reviews.decisions(REA) == product.reviews.decisions(REA)
         assert [pack.domain.name for pack in again.packs.live()] == [pack.domain.name for pack in product.packs.live()]
     finally:
         again.close()

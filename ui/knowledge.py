@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import gradio as gr
 
 from assistant.intake import KINDS, About, Draft, Skipped, drafts, redraft
-from ui import documents
+from ui import documents, graph
 from ui.access import explain, reviewer, toast
 from ui.chat import clicked
 from ui.render import notice
@@ -38,7 +38,12 @@ class Knowledge:
             self._build_form()
             script = (Path(__file__).parent / "page.js").read_text(encoding="utf-8")
             self.list = gr.HTML(elem_id="documents", js_on_load=script, apply_default_css=False)
-        self.loads: list[Any] = [self.domain, self.list]
+            with gr.Accordion("Facts of the domain, as a picture", open=False, elem_id="facts-panel"):
+                self.entity = gr.Textbox(
+                    label="Around", elem_id="facts-entity", placeholder="a name or a word of it, then Enter", lines=1
+                )
+                self.facts = gr.HTML(elem_id="facts", apply_default_css=False)
+        self.loads: list[Any] = [self.domain, self.list, self.facts]
         self._wire()
 
     def _build_form(self) -> None:
@@ -83,7 +88,8 @@ class Knowledge:
         gr.on(changes, self.on_edit, edits, [self.preview], trigger_mode="always_last", **_QUIET)
         self.add.click(self.on_add, [self.domain, *edits], [self.list, *draft], **_BUSY)
         self.cancel.click(self.on_cancel, None, draft, **_QUIET)
-        self.domain.input(self.on_domain, [self.domain], [self.list], **_QUIET)
+        self.domain.input(self.on_domain, [self.domain], [self.list, self.entity, self.facts], **_QUIET)
+        self.entity.submit(self.on_entity, [self.domain, self.entity], [self.facts], **_QUIET)
         self.list.act(self.act, [self.domain], [self.list], **_QUIET)
 
     def loaded(self, request: gr.Request) -> Update:
@@ -93,11 +99,21 @@ class Knowledge:
             return {}
         choices = [(title, name) for name, title in self.app.knowledge.domains().items()]
         chosen = choices[0][1] if choices else None
-        return {self.domain: gr.update(choices=choices, value=chosen), self.list: self._list(user, chosen)}
+        return {
+            self.domain: gr.update(choices=choices, value=chosen),
+            self.list: self._list(user, chosen),
+            self.facts: self._facts(chosen, ""),
+        }
 
-    def on_domain(self, domain: str, request: gr.Request) -> str:
+    def on_domain(self, domain: str, request: gr.Request) -> Update:
         """Another domain was chosen."""
-        return self._list(reviewer(self.app, request), domain)
+        user = reviewer(self.app, request)
+        return {self.list: self._list(user, domain), self.entity: "", self.facts: self._facts(domain, "")}
+
+    def on_entity(self, domain: str, entity: str, request: gr.Request) -> str:
+        """A name was written: show the facts around it."""
+        reviewer(self.app, request)
+        return self._facts(domain, entity.strip()[:200])
 
     def on_upload(self, paths: list[str] | None, request: gr.Request) -> Update:
         """Files were chosen: read them, and show what they would become."""
@@ -156,6 +172,9 @@ class Knowledge:
             return self._list(user, domain, self.app.knowledge.remove(domain, document))
         except Exception as error:
             raise toast(error) from error
+
+    def _facts(self, domain: str | None, entity: str) -> str:
+        return graph.drawn(self.app.knowledge.graph(domain or "").around(entity), entity)
 
     def _list(self, user: User, domain: str | None, receipt: Receipt | None = None) -> str:
         if not domain:

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from assistant.record import Author, Citation, Explanation, Influence, Reading, Sentence, Turn
+from assistant.record import Author, Citation, Explanation, Influence, Reading, Related, Sentence, Turn
 
 if TYPE_CHECKING:
     from assistant.chats import StoredTurn
@@ -38,6 +38,10 @@ _FAMILIES = {
 _STATES = {
     "released": "Checked and released by a person",
     "edited": "Corrected by a person",
+}
+_STALE = {
+    "changed": ("changed since", "This passage was changed after it was quoted. Below it stands as it was then."),
+    "gone": ("no longer there", "This passage is no longer among the documents. Below it stands as it was quoted."),
 }
 WITHDRAWN = (
     "A person looked at this answer and decided not to send it. You can ask in other words, or ask to talk to a person."
@@ -143,11 +147,20 @@ def _source(number: int, group: Sequence[Citation], key: str) -> str:
     passage = marked(first.text, ((citation.start, citation.end) for citation in group))
     return (
         f'<details class="source" id="cite-{esc(key)}-{number}">'
-        f'<summary><span class="number">{number}</span>{esc(first.heading)}</summary>'
+        f'<summary><span class="number">{number}</span>{esc(first.heading)}{_stale_chip(first)}</summary>'
+        f"{_stale(first)}"
         f'<blockquote dir="auto">{passage}</blockquote>'
         f'<div class="meta">{linked(first.source)} · <code title="SHA-256 of the passage when it was quoted">'
         f"sha256 {esc(first.sha256[:12])}</code></div></details>"
     )
+
+
+def _stale_chip(citation: Citation) -> str:
+    return chip(_STALE[citation.stale][0], kind="review") if citation.stale else ""
+
+
+def _stale(citation: Citation) -> str:
+    return notice(_STALE[citation.stale][1]) if citation.stale else ""
 
 
 def _markers(citations: Iterable[Citation], key: str) -> str:
@@ -277,7 +290,8 @@ def why(turn: Turn, key: str) -> str:
     facts = "".join(f"<dt>{label}</dt><dd>{esc(value)}</dd>" for label, value in rows if value)
     return (
         f'<details class="why" id="why-{esc(key)}"><summary>Why this answer?</summary>'
-        f"<dl>{facts}</dl>{explained(turn.explanations)}{hit_table(turn.hits)}{dropped(turn.dropped)}</details>"
+        f"<dl>{facts}</dl>{explained(turn.explanations)}{related(turn.facts)}"
+        f"{hit_table(turn.hits)}{dropped(turn.dropped)}</details>"
     )
 
 
@@ -298,6 +312,17 @@ def explained(explanations: Sequence[Explanation]) -> str:
 def _influence(word: Influence) -> str:
     sign = "for" if word.weight > 0 else "against"
     return chip(f"{word.word} {word.weight:+.1f}", kind=sign, title=f"speaks {sign} it, in logits")
+
+
+def related(facts: Sequence[Related]) -> str:
+    """The pack's facts near the question, each with the article that says so."""
+    rows = "".join(
+        f"<tr><td>{esc(one.subject)}</td><td>{esc(one.predicate)}</td><td>{esc(one.object)}</td>"
+        f'<td>{esc(one.title)}<div class="hint">{linked(one.source)}</div></td></tr>'
+        for one in facts
+    )
+    head = "<tr><th>Related fact</th><th></th><th></th><th>from the article</th></tr>"
+    return f'<div class="scroll"><table class="facts">{head}{rows}</table></div>' if rows else ""
 
 
 def hit_table(hits: Sequence[Hit]) -> str:

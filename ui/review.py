@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import gradio as gr
 
-from assistant.access import shown
 from ui import panels
 from ui.access import caller, reviewer, toast
 from ui.chat import clicked
@@ -17,6 +15,7 @@ from ui.render import notice
 if TYPE_CHECKING:
     from assistant.app import App
     from assistant.reviews import Ticket
+    from assistant.users import User
     from domains.manifest import Manifest
 
 POLL = 3.0  # seconds
@@ -73,25 +72,25 @@ class Review:
 
     def loaded(self, request: gr.Request) -> Update:
         """A page was opened: only a reviewer's page gets any content."""
-        if caller(self.app, request).role not in ("reviewer", "admin"):
+        user = caller(self.app, request)
+        if not user.reviews:
             return {}
-        return {self.timer: gr.Timer(active=True), **self._lists(None)}
+        return {self.timer: gr.Timer(active=True), **self._lists(user, None)}
 
     def open(self, event: gr.EventData, request: gr.Request) -> Update:
         """A ticket was chosen."""
         user = reviewer(self.app, request)
         _, key, _ = clicked(event)
-        ticket = self._ticket(int(key)) if key.isdigit() else None
+        ticket = self._ticket(user, int(key)) if key.isdigit() else None
         if ticket is None:
-            return {**self._closed("This entry is no longer open."), **self._lists(None)}
-        ticket = replace(ticket, turn=shown(ticket.turn, user.groups))
+            return {**self._closed("This entry is no longer open."), **self._lists(user, None)}
         return {
             self.selected: ticket.id,
             self.detail: panels.ticket_detail(ticket, self._names()),
             self.form: gr.update(visible=True),
             self.text: ticket.turn.answer,
             self.note: "",
-            **self._lists(ticket.id),
+            **self._lists(user, ticket.id),
         }
 
     def on_approve(self, ticket: int | None, note: str, request: gr.Request) -> Update:
@@ -114,16 +113,16 @@ class Review:
             self.app.reviews.decide(ticket, user, action, text.strip(), note.strip())
         except Exception as error:
             raise toast(error) from error
-        return {**self._closed(_DONE[action]), **self._lists(None)}
+        return {**self._closed(_DONE[action]), **self._lists(user, None)}
 
     def poll(self, selected: int | None, seen: tuple[object, ...], request: gr.Request) -> Any:
         """Has the queue changed? Says nothing when not."""
-        reviewer(self.app, request)
-        if self._fingerprint() == tuple(seen):
+        user = reviewer(self.app, request)
+        if self._fingerprint(user) == tuple(seen):
             return gr.skip()
-        gone = selected is not None and self._ticket(selected) is None
+        gone = selected is not None and self._ticket(user, selected) is None
         closed = self._closed("Somebody else has decided this entry.") if gone else {}
-        return {**closed, **self._lists(None if gone else selected)}
+        return {**closed, **self._lists(user, None if gone else selected)}
 
     def _closed(self, sentence: str) -> Update:
         return {
@@ -132,18 +131,18 @@ class Review:
             self.form: gr.update(visible=False),
         }
 
-    def _lists(self, selected: int | None) -> Update:
+    def _lists(self, user: User, selected: int | None) -> Update:
         return {
-            self.seen: self._fingerprint(),
-            self.queue: panels.queue(self.app.reviews.open(), selected, self._names()),
-            self.decisions: panels.decisions(self.app.reviews.decisions(limit=50)),
+            self.seen: self._fingerprint(user),
+            self.queue: panels.queue(self.app.reviews.open(user), selected, self._names()),
+            self.decisions: panels.decisions(self.app.reviews.decisions(user, limit=50)),
         }
 
-    def _fingerprint(self) -> tuple[object, ...]:
-        return tuple((ticket.id, ticket.priority, len(ticket.reasons)) for ticket in self.app.reviews.open())
+    def _fingerprint(self, user: User) -> tuple[object, ...]:
+        return tuple((ticket.id, ticket.priority, len(ticket.reasons)) for ticket in self.app.reviews.open(user))
 
-    def _ticket(self, number: int) -> Ticket | None:
-        return next((ticket for ticket in self.app.reviews.open() if ticket.id == number), None)
+    def _ticket(self, user: User, number: int) -> Ticket | None:
+        return next((ticket for ticket in self.app.reviews.open(user) if ticket.id == number), None)
 
     def _names(self) -> dict[str, Manifest]:
         return {pack.domain.name: pack.domain.manifest for pack in self.app.packs.live()}

@@ -61,6 +61,22 @@ def evaluate_retrieval(
             show.report(out, result | {"task": f"retrieval, {name}", "metrics": dict(values)})
 
 
+@app.command("search")
+def evaluate_search(
+    passages: Annotated[list[int] | None, typer.Option(help="Passages in the index; repeat for more sizes.")] = None,
+    plot: Annotated[
+        Path | None, typer.Option(help="Draw the curve into this .svg or .png; needs the extra train.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Measure building and searching as an index grows, on made-up passages, beside FAISS alone in the same run."""
+    from assistant.evaluation import search
+
+    with progress() as update:
+        result = search.search(passages or [10_000, 100_000], update, plot)
+    show.report(None if as_json else out, result)
+
+
 @app.command("speed")
 def evaluate_speed(
     against_peft: Annotated[bool, typer.Option(help="Measure the batch against peft, too; takes minutes.")] = False,

@@ -11,7 +11,7 @@ import typer
 from rich.markup import escape
 
 from assistant import show
-from assistant.commands.console import FAILED, err, opened, out, progress, settings
+from assistant.commands.console import FAILED, Json, err, opened, out, progress, settings
 
 if TYPE_CHECKING:
     from assistant.intake import Skipped
@@ -91,6 +91,20 @@ def index_verify() -> None:
         show.checks(out, checks)
         if packs.problems() or any(check.faults for check in checks):
             raise typer.Exit(FAILED)
+
+
+@app.command("citations")
+def index_citations(as_json: Json = False) -> None:
+    """Check what every stored answer quotes against the documents as they are now; show what changed or is gone."""
+    from assistant.citations import check
+    from assistant.store import Store
+
+    store = Store(settings().database_url)
+    try:
+        with _knowledge() as (knowledge, _):
+            show.citations(None if as_json else out, list(check(store, knowledge.standing)))
+    finally:
+        store.close()
 
 
 @app.command("rebuild")

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import asdict, replace
+from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from assistant.access import HIDDEN, shown
+from assistant.access import HIDDEN, Standing, shown, stale
 from assistant.chats import Chats
 from assistant.record import Citation, Reading, Turn
-from assistant.reviews import ReviewError, Reviews, open_ticket
+from assistant.reviews import WITHHELD, ReviewError, Reviews, open_ticket
 from assistant.store import ConversationRow, Store, TurnRow
 from assistant.transcript import pack_turn
 from assistant.users import User, Users
@@ -117,7 +122,7 @@ def test_who_leaves_a_group_no_longer_sees_its_answers_in_their_own_conversation
 
 def test_a_reviewer_outside_the_group_cannot_release_what_they_cannot_read(held: Store) -> None:
     reviews = Reviews(held)
-    ticket = reviews.open()[0]
+    ticket = reviews.open(User("rea", "reviewer"))[0]
     with pytest.raises(ReviewError, match="rests on documents that you may not read; ask somebody of their group"):
         reviews.decide(ticket.id, User("rea", "reviewer"), "approve")
     reviews.decide(ticket.id, User("rea", "reviewer", frozenset({"board"})), "approve")
@@ -130,3 +135,108 @@ def test_groups_are_kept_and_taken_away(store: Store) -> None:
     assert users.get("ana") == User("ana", "user", frozenset({"board", "staff"}))
     users.set_groups("ana", [])
     assert [one.groups for one in users.list()] == [frozenset()]
+
+
+FATES = ("stays", "gone", "changed", "moved", "moved and changed")
+fates = st.lists(st.tuples(access, access, st.sampled_from(FATES)), min_size=1, max_size=4)
+
+
+def fated(number: int, then: str, later: str, fate: str) -> tuple[Passage, Passage | None, set[str]]:
+    """A passage when it was quoted, as it is now, and the groups one has to be of to see it."""
+    old = passage(number, then)
+    old = replace(old, text=f"secret-{number}.", sha256=sha256(f"secret-{number}.".encode()).hexdigest())
+    new = replace(old, sha256="0" * 64, text="new") if "changed" in fate else old
+    new = replace(new, access=later) if "moved" in fate else new
+    needed = {then} if "moved" not in fate else {later, then} if "changed" in fate else {later}
+    return old, None if fate == "gone" else new, needed
+
+
+@pytest.fixture(scope="module")
+def people() -> Iterator[Path]:
+    """A database with one account, to copy: making one takes longer than all the rest."""
+    with tempfile.TemporaryDirectory() as home:
+        store = Store(f"sqlite:///{home}/state.db")
+        Users(store).add("ana", "ana-password", "user")
+        store.close()
+        yield Path(home) / "state.db"
+
+
+@settings(max_examples=40, deadline=None)
+@given(fates, st.lists(st.booleans(), min_size=4, max_size=4), groups, st.sampled_from(["open", "edit", "reject"]))
+def test_no_path_shows_words_of_a_document_to_who_may_not_read_it(
+    people: Path, documents: list[tuple[str, str, str]], cited: list[bool], mine: frozenset[str], end: str
+) -> None:
+    made = [fated(number, *one) for number, one in enumerate(documents)]
+    now = {new.id: new for _, new, _ in made if new}
+
+    def standing(_: str, ids: Collection[str]) -> Mapping[str, Passage]:
+        return {name: now[name] for name in ids if name in now}
+
+    quoted = [old for (old, _, _), yes in zip(made, cited, strict=False) if yes]
+    said = " ".join(old.text for old in quoted) or "Nothing."
+    every = " ".join(old.text for old, _, _ in made)
+    turn = Turn(
+        "q", said, "answered", "quote", READING, tuple(Hit(old, 1.0, 1.0, 1.0, 1.0, (0, 5)) for old, _, _ in made),
+        0.9, (said,), tuple(_cited(old, number) for number, old in enumerate(quoted)), dropped=(every,),
+        reasons=(f"rule.x: {every}",), held=True,
+    )  # fmt: skip
+    with tempfile.TemporaryDirectory() as home:
+        shutil.copy(people, home)
+        store = Store(f"sqlite:///{home}/state.db")
+        seen = _everything(store, turn, standing, mine, end, every)
+        store.close()
+    for number, (_, _, needed) in enumerate(made):
+        assert f"secret-{number}." not in seen or needed <= {"", *mine}, (number, needed)
+    if all(needed <= {"", *mine} for _, _, needed in made) and mine >= {one for one, _, _ in documents} - {""}:
+        assert HIDDEN not in seen and WITHHELD not in seen
+
+
+def _cited(old: Passage, number: int) -> Citation:
+    return Citation(
+        0, number, old.id, old.heading, old.source, 0, 5, old.text, old.sha256, old.text, old.access, domain="library"
+    )
+
+
+def _everything(store: Store, turn: Turn, standing: Standing, mine: frozenset[str], end: str, words: str) -> str:
+    """All that a user and a reviewer of these groups are shown of a turn, by every path there is."""
+    Users(store).set_groups("ana", mine)
+    with store.begin() as session:
+        session.add(ConversationRow(id=1, user="ana", title="q"))
+        session.flush()
+        session.add(TurnRow(id=1, conversation=1, state="held", question="q", record=pack_turn(turn)))
+        session.flush()
+        open_ticket(session, 1, turn, turn.reasons)
+    reviews, reader = Reviews(store, standing), User("rea", "reviewer", mine)
+    tickets = reviews.open(reader)
+    if end != "open":
+        boss = User("ben", "reviewer", frozenset(GROUPS))
+        reviews.decide(tickets[0].id, boss, "edit" if end == "edit" else "reject", words, words)
+    chats = Chats(store, lambda: pytest.fail("nothing is asked"), standing=standing)
+    shown_to_her: list[Any] = [*chats.messages("ana", 1), *tickets, *reviews.open(reader), *reviews.closed(reader)]
+    chats.close()
+    everything = [asdict(one) for one in [*shown_to_her, *reviews.decisions(reader)]]
+    return json.dumps(everything, default=str)
+
+
+@pytest.mark.parametrize(("fate", "expected"), [("stays", ""), ("gone", "gone"), ("changed", "changed"), ("moved", "")])
+def test_a_stale_citation_says_so_and_keeps_the_quote_as_it_was(fate: str, expected: str) -> None:
+    old, new, _ = fated(1, "", "board", fate)
+    turn = Turn("q", old.text, "answered", "quote", READING, sentences=(old.text,), citations=(_cited(old, 1),))
+
+    def standing(_: str, ids: Collection[str]) -> Mapping[str, Passage]:
+        return {name: new for name in ids if new and new.id == name}
+
+    (seen,) = shown(turn, ["board"], standing).citations
+    assert (seen.stale, seen.quote, seen.text, seen.sha256) == (expected, old.text, old.text, old.sha256)
+    assert stale(turn.citations[0], standing) == expected
+    assert shown(turn, ["board"]) is turn  # nobody looked: nothing is claimed
+
+
+def test_what_was_written_about_a_deleted_conversation_is_shown_to_its_author_only(held: Store) -> None:
+    reviews, ben = Reviews(held), User("ben", "reviewer", frozenset({"board"}))
+    reviews.decide(1, ben, "edit", "The secret, in other words.", "")
+    chats = Chats(held, lambda: pytest.fail("nothing is asked"))
+    chats.delete("ana", 1)
+    chats.close()
+    assert [one.text for one in reviews.decisions(ben)] == ["The secret, in other words."]
+    assert [one.text for one in reviews.decisions(User("rea", "reviewer", ben.groups))] == [WITHHELD]

@@ -26,6 +26,7 @@ from retrieval.generation import build
 from retrieval.index import FaissIndex
 
 TinyPack = Callable[..., Path]
+REA = User("rea", "reviewer")
 BOOK = "How long may I keep a borrowed book?"
 BOOK_ANSWER = "A borrowed book may be kept for 21 days."
 MISSING = "^There is no such conversation.$"
@@ -234,7 +235,7 @@ def test_stopping_opens_no_ticket_and_harms_nothing_where_nothing_runs(
     chats.stop("ana", chat)
     model.go.set()
     finish(events)
-    assert Reviews(store).open() == []
+    assert Reviews(store).open(REA) == []
 
 
 def test_a_watcher_who_leaves_loses_nothing(chats: Chats, model: Model) -> None:
@@ -258,7 +259,7 @@ def test_a_model_that_crashes_is_answered_for_by_quotes_and_a_ticket(
     turn, turn_id = finish(chats.ask("ana", None, BOOK))
     assert (turn.outcome, turn.author) == ("answered", "quote")
     assert BOOK_ANSWER in turn.answer
-    (ticket,) = Reviews(store).open()
+    (ticket,) = Reviews(store).open(REA)
     assert (ticket.turn_id, ticket.reasons) == (turn_id, ("the model failed: RuntimeError",))
 
 
@@ -273,7 +274,7 @@ def test_a_turn_that_crashes_is_stored_as_failed_with_a_ticket(
     turn, _ = finish(chats.ask("ana", chat, "How long may ana.canary@home.example keep a book?", "library"))
     assert (turn.outcome, turn.answer) == ("unknown", FAILED)
     assert [one.turn.answer for one in chats.messages("ana", chat)] == [FAILED]
-    (ticket,) = Reviews(store).open()
+    (ticket,) = Reviews(store).open(REA)
     assert ticket.reasons == ("the turn failed: ValueError('cannot read How long may [email] keep a book?')",)
     finish(chats.ask("ana", chat, "Again?"))
 
@@ -295,10 +296,10 @@ def test_a_held_answer_waits_for_a_person(chats: Chats, store: Store) -> None:
     assert turn.held and turn.reasons[0] == "held: a fee is to be waived"
     assert [one.state for one in chats.messages("ana", chat)] == ["held"]
     reviews = Reviews(store)
-    (ticket,) = reviews.open()
+    (ticket,) = reviews.open(REA)
     assert (ticket.turn_id, ticket.held, ticket.domain) == (turn_id, True, "library")
     before = chats.version("ana", chat)
-    reviews.decide(ticket.id, User("rea", "reviewer"), "reject")
+    reviews.decide(ticket.id, REA, "reject")
     assert chats.version("ana", chat) == before + 1
     assert [(one.state, one.turn.answer) for one in chats.messages("ana", chat)] == [("rejected", REJECTED)]
 
@@ -355,7 +356,7 @@ def test_a_flag_opens_a_ticket_with_the_users_words(chats: Chats, store: Store) 
     _, turn_id = finish(chats.ask("ana", None, BOOK))
     chats.flag("ana", turn_id, "  wrong  ")
     chats.flag("ana", turn_id, "")
-    assert [ticket.reasons for ticket in Reviews(store).open()] == [
+    assert [ticket.reasons for ticket in Reviews(store).open(REA)] == [
         ("flagged by the user: wrong",),
         ("flagged by the user: no comment",),
     ]
@@ -395,9 +396,9 @@ def test_no_personal_data_reaches_the_disk(
     finish(chats.ask("ana", None, f"Will it rain on {secret}"))
     chats.rename("ana", chat, secret)
     chats.flag("ana", 1, secret)
-    reviews, rea = Reviews(store), User("rea", "reviewer")
-    for ticket in reviews.open():
-        reviews.decide(ticket.id, rea, "edit", f"Dear {secret}", secret)
+    reviews = Reviews(store)
+    for ticket in reviews.open(REA):
+        reviews.decide(ticket.id, REA, "edit", f"Dear {secret}", secret)
     written = b"".join(path.read_bytes() for path in tmp_path.glob("state.db*"))
     assert len(list(tmp_path.glob("state.db*"))) >= 2, "the write-ahead log is part of the search"
     assert b"[email]" in written and b"[card]" in written

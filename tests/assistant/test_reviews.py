@@ -77,7 +77,7 @@ def test_a_decision_on_a_held_turn_reaches_the_conversation(
     citations: tuple[Citation, ...],
 ) -> None:
     turn_id = queue(store)
-    (ticket,) = reviews.open()
+    (ticket,) = reviews.open(REA)
     assert (ticket.turn_id, ticket.held, ticket.state, ticket.reasons) == (turn_id, True, "open", ("held: why",))
     reviews.decide(ticket.id, REA, action, text)
     found, turn, version = stored(store, turn_id)
@@ -85,14 +85,14 @@ def test_a_decision_on_a_held_turn_reaches_the_conversation(
     assert turn.sentences == (answer,)
     assert not turn.held
     assert version == 1
-    assert reviews.open() == []
-    (closed,) = reviews.closed()
+    assert reviews.open(REA) == []
+    (closed,) = reviews.closed(REA)
     assert closed.state == {"approve": "approved", "edit": "edited", "reject": "rejected"}[action]
 
 
 def test_approving_a_turn_that_was_shown_changes_nothing_in_it(reviews: Reviews, store: Store) -> None:
     turn_id = queue(store, replace(TURN, held=False))
-    reviews.decide(reviews.open()[0].id, REA, "approve")
+    reviews.decide(reviews.open(REA)[0].id, REA, "approve")
     state, turn, version = stored(store, turn_id)
     assert (state, turn, version) == ("final", replace(TURN, held=False), 0)
 
@@ -102,7 +102,7 @@ def test_a_turn_that_was_shown_can_be_corrected_and_withdrawn(
     reviews: Reviews, store: Store, action: Action, answer: str
 ) -> None:
     turn_id = queue(store, replace(TURN, held=False))
-    reviews.decide(reviews.open()[0].id, REA, action, "Better." if action == "edit" else "")
+    reviews.decide(reviews.open(REA)[0].id, REA, action, "Better." if action == "edit" else "")
     _, turn, version = stored(store, turn_id)
     assert (turn.answer, turn.author, version) == (answer, "human", 1)
 
@@ -110,7 +110,7 @@ def test_a_turn_that_was_shown_can_be_corrected_and_withdrawn(
 def test_the_version_grows_with_every_change(reviews: Reviews, store: Store) -> None:
     for _ in range(3):
         queue(store)
-    for ticket in reviews.open():
+    for ticket in reviews.open(REA):
         reviews.decide(ticket.id, REA, "approve")
     assert stored(store, 1)[2] == 3
 
@@ -124,7 +124,7 @@ def test_the_queue_is_sorted_by_urgency_then_held_then_age(reviews: Reviews, sto
         queue(store, replace(shown, outcome="escalated")),
     )
     later = queue(store)
-    assert [(ticket.turn_id, ticket.priority) for ticket in reviews.open()] == [
+    assert [(ticket.turn_id, ticket.priority) for ticket in reviews.open(REA)] == [
         (danger, 0), (held, 1), (later, 1), (handover, 1), (flagged, 2),
     ]  # fmt: skip
 
@@ -134,7 +134,7 @@ def test_only_reviewers_and_admins_decide(reviews: Reviews, store: Store) -> Non
     with pytest.raises(ReviewError, match="^'ana' has the role 'user'; only reviewers and admins decide$"):
         reviews.decide(1, ANA, "approve")
     reviews.decide(1, ADA, "approve")
-    assert [decision.reviewer for decision in reviews.decisions()] == ["ada"]
+    assert [decision.reviewer for decision in reviews.decisions(REA)] == ["ada"]
 
 
 def test_what_cannot_be_decided_is_refused_and_leaves_the_ticket_open(reviews: Reviews, store: Store) -> None:
@@ -145,7 +145,7 @@ def test_what_cannot_be_decided_is_refused_and_leaves_the_ticket_open(reviews: R
         reviews.decide(1, REA, "delete")  # type: ignore[arg-type]
     with pytest.raises(ReviewError, match="^ticket 7 does not exist; reload the queue$"):
         reviews.decide(7, REA, "approve")
-    assert len(reviews.open()) == 1 and reviews.decisions() == []
+    assert len(reviews.open(REA)) == 1 and reviews.decisions(REA) == []
     reviews.decide(1, REA, "reject")
     with pytest.raises(ReviewError, match="^ticket 1 was rejected already; reload the queue$"):
         reviews.decide(1, REA, "approve")
@@ -172,8 +172,8 @@ def test_of_many_reviewers_at_once_one_wins_every_ticket(reviews: Reviews, store
     with ThreadPoolExecutor(rivals) as pool:
         won = dict(pair for pairs in pool.map(work, range(rivals)) for pair in pairs)
     assert sorted(won) == [1, 2, 3]
-    assert len(reviews.decisions()) == tickets
-    for decision in reviews.decisions():
+    assert len(reviews.decisions(REA)) == tickets
+    for decision in reviews.decisions(REA):
         assert decision.reviewer == f"rea{won[decision.ticket_id]}"
         assert stored(store, decision.ticket_id)[1].answer == f"answer of {won[decision.ticket_id]}"
     assert reviews.broken_at() is None
@@ -185,7 +185,7 @@ def test_each_decision_is_chained_to_the_one_before(reviews: Reviews, store: Sto
         queue(store)
     made = [reviews.decide(number, REA, "reject", note=f"note {number}") for number in (1, 2, 3)]
     assert [one.previous for one in made] == [GENESIS, made[0].digest, made[1].digest]
-    assert reviews.decisions() == made[::-1]
+    assert reviews.decisions(REA) == made[::-1]
     first = made[0]
     fields = [GENESIS, 1, "rea", "reject", "", "note 1", first.created.isoformat()]
     assert first.digest == hashlib.sha256(json.dumps(fields, ensure_ascii=False).encode()).hexdigest()
@@ -221,7 +221,7 @@ def test_tampering_past_the_triggers_is_found(
 
 def test_what_reviewers_and_reasons_say_is_masked(reviews: Reviews, store: Store) -> None:
     turn_id = queue(store, reasons=("flagged by the user: call +44 20 7946 0958",))
-    (ticket,) = reviews.open()
+    (ticket,) = reviews.open(REA)
     assert ticket.reasons == ("flagged by the user: call [phone]",)
     made = reviews.decide(ticket.id, REA, "edit", "Write to me@home.example.", "card 4111 1111 1111 1111")
     assert (made.text, made.note) == ("Write to [email].", "card [card]")
@@ -232,8 +232,8 @@ def test_lists_are_as_long_as_asked(reviews: Reviews, store: Store) -> None:
     for number in (1, 2, 3):
         queue(store)
         reviews.decide(number, REA, "approve")
-    assert [ticket.id for ticket in reviews.closed(2)] == [3, 2]
-    assert [decision.ticket_id for decision in reviews.decisions(2)] == [3, 2]
+    assert [ticket.id for ticket in reviews.closed(REA, 2)] == [3, 2]
+    assert [decision.ticket_id for decision in reviews.decisions(REA, 2)] == [3, 2]
 
 
 def test_a_ticket_goes_with_its_turn_and_the_decision_stays(reviews: Reviews, store: Store) -> None:
@@ -241,5 +241,5 @@ def test_a_ticket_goes_with_its_turn_and_the_decision_stays(reviews: Reviews, st
     reviews.decide(1, REA, "approve")
     with store.begin() as session:
         session.delete(session.scalars(select(ConversationRow)).one())
-    assert reviews.closed() == reviews.open() == []
-    assert len(reviews.decisions()) == 1 and reviews.broken_at() is None
+    assert reviews.closed(REA) == reviews.open(REA) == []
+    assert len(reviews.decisions(REA)) == 1 and reviews.broken_at() is None

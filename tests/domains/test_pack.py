@@ -125,6 +125,9 @@ BROKEN: dict[str, tuple[Mutation, str, str, str]] = {
     "facts with an empty cell": (
         append("facts.csv", "book,,21,loans\n"), "facts.csv, line 3", "", "expected four filled cells, found ['book', ''",
     ),
+    "facts of no article": (
+        append("facts.csv", "book,is,good,lones#fee\n"), "facts.csv, line 3", "", "source 'lones#fee' is no article of knowledge/",
+    ),
     "facts with five cells": (append("facts.csv", "a,b,c,d,e\n"), "facts.csv, line 3", "", "expected four filled cells"),
 }  # fmt: skip
 

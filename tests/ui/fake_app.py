@@ -18,9 +18,10 @@ from types import SimpleNamespace
 from typing import Literal
 
 from adapters.shelf import Held, ShelfError
+from assistant.graph import Graph
 from assistant.knowledge import Knowledge
 from assistant.life import Card
-from assistant.record import Done, Event, Sentence, Step, Turn, Understood
+from assistant.record import Done, Event, Related, Sentence, Step, Turn, Understood
 from assistant.users import User
 from domains.pack import Domain, DomainError
 from retrieval.generation import build
@@ -190,11 +191,11 @@ class FakeReviews:
             number, turn_id, name, datetime.now(UTC), priority, whole.reasons, "open", whole.held, whole
         )
 
-    def open(self) -> list[Ticket]:
+    def open(self, reader: User) -> list[Ticket]:
         waiting = [ticket for ticket in self.tickets.values() if ticket.state == "open"]
         return sorted(waiting, key=lambda ticket: (ticket.priority, not ticket.held, ticket.created))
 
-    def closed(self, limit: int = 50) -> list[Ticket]:
+    def closed(self, reader: User, limit: int = 50) -> list[Ticket]:
         return [ticket for ticket in self.tickets.values() if ticket.state != "open"][:limit]
 
     def decide(self, ticket_id: int, reviewer: User, action: str, text: str = "", note: str = "") -> Decision:
@@ -229,7 +230,7 @@ class FakeReviews:
                 chat.turns[place] = replace(one, turn=whole, state=state)
                 chat.version += 1
 
-    def decisions(self, limit: int = 50) -> list[Decision]:
+    def decisions(self, reader: User, limit: int = 50) -> list[Decision]:
         return self.made[:limit]
 
 
@@ -281,10 +282,19 @@ class FakePacks:
         del self.packs[name]
 
 
+FACTS = Graph(
+    [
+        Related("warfarin", "must not be taken with", "aspirin", "drugs", "Drugs", "https://drugs.example/warfarin"),
+        Related("aspirin", "is", "a painkiller", "pain", "Painkillers", "Own text"),
+    ]
+)
+
+
 @dataclass(frozen=True)
 class Shelf:
     domain: Domain
     index: FaissIndex
+    graph: Graph = FACTS
 
 
 class FakeShelves:

@@ -92,3 +92,18 @@ def test_a_user_has_no_such_tab_and_cannot_call_it(page_for: PageFor, caller: Ca
     expect(page.locator("#tab-knowledge-button")).to_have_count(0)
     ended = caller("ana").call("document-cancel", "click", [])
     assert not ended["success"] and "Only reviewers can do this." in str(ended["output"])
+
+
+def test_the_facts_around_a_name_are_drawn_with_their_articles(page_for: PageFor, app: FakeApp) -> None:
+    page = page_for("rea")
+    page.click("#tab-knowledge-button")
+    page.click("#facts-panel button")
+    expect(page.locator("#facts svg .node.middle")).to_contain_text("aspirin")  # of which most is known
+    box = page.locator("#facts-entity input, #facts-entity textarea")
+    box.fill("Warfarin")
+    box.press("Enter")
+    expect(page.locator("#facts svg .node.middle")).to_contain_text("warfarin")
+    expect(page.locator("#facts svg .edge title").first).to_have_text("warfarin must not be taken with aspirin (Drugs)")
+    box.fill("<b>zebra")
+    box.press("Enter")
+    expect(page.locator("#facts")).to_contain_text("No fact names “<b>zebra”.")

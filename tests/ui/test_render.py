@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
-from assistant.record import Author, Explanation, Influence, Sentence
+from assistant.graph import Graph
+from assistant.record import Author, Explanation, Influence, Related, Sentence
 from assistant.users import User
 from domains.api import Finding
 from tests.ui.fake_app import FakeApp
@@ -31,16 +32,16 @@ from tests.ui.fake_script import (
     reading,
     turn,
 )
-from ui import panels, render
+from ui import graph, panels, render
 
 if TYPE_CHECKING:
-    from assistant.record import Turn
+    from assistant.record import Stale, Turn
 
 NAMES = {"customer_service": domain("customer_service", "Customer service", "Orders.").manifest}
 NOW = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
 ALLOWED = frozenset(
     "a article b blockquote button code dd details div dl dt form h2 h3 header i input li mark nav p section span "
-    "summary table td textarea th time tr ul".split()
+    "summary table td textarea th time tr ul svg g title line rect text".split()
 )
 
 
@@ -107,6 +108,9 @@ def evil_pages() -> dict[str, Callable[[], str]]:
         "queue": lambda: everything.queue([ticket], 1, NAMES),
         "ticket": lambda: everything.ticket_detail(ticket, NAMES),
         "decisions": lambda: everything.decisions([decision]),
+        "facts": lambda: render.related([Related(EVIL, EVIL, EVIL, EVIL, EVIL, EVIL)]),
+        "graph": lambda: graph.drawn(Graph([Related(EVIL, EVIL, EVIL + "x", EVIL, EVIL, EVIL)]).around(""), EVIL),
+        "no graph": lambda: graph.drawn(Graph().around(EVIL), EVIL),
         "packs": lambda: everything.packs([pack], [Problem(EVIL, EVIL)], admin=True),
         "users": lambda: everything.users([User(EVIL, cast(Any, EVIL))]),
     }
@@ -125,6 +129,17 @@ def test_no_text_becomes_markup_whoever_wrote_it(name: str) -> None:
     assert tags.open == []
     assert "window.pwned" in page  # it is shown, as text
     assert "${" not in page and "{{" not in page and "`" not in page  # and inert in Gradio's template
+
+
+@pytest.mark.parametrize(
+    ("stale", "words"), [("changed", "was changed after it was quoted"), ("gone", "is no longer among the documents")]
+)
+def test_a_stale_citation_says_so_beside_the_quote_as_it_was(stale: Stale, words: str) -> None:
+    whole = answered("How long can I return it?")
+    fresh = stored(whole)
+    page = stored(replace(whole, citations=tuple(replace(one, stale=stale) for one in whole.citations)))
+    assert words in page and words not in fresh
+    assert f"<mark>{QUOTES[0]}</mark>" in page
 
 
 def test_a_citation_opens_the_passage_with_its_quote_marked() -> None:
