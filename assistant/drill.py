@@ -32,10 +32,9 @@ LONGEST = 3_000  # characters of a training text
 FOLDS = 5
 SEED = 0
 STRENGTH = 10.0  # inverse L2 regularisation
-THRESHOLDS = {"injection": 0.4, "harm": 0.8, "crisis": 0.5}  # chosen on the folds and on lessons not trained on
+THRESHOLDS = {"injection": 0.4, "harm": 0.75, "crisis": 0.5}  # chosen on the folds and on lessons not trained on
 RECIPE = f"logistic regression, C={STRENGTH}, liblinear, classes balanced, sets by the root of their size, seed {SEED}"
 PACKS_COUNT = {"packs": 3.0}  # how much more a pack's own questions weigh: they must be answered
-_URGENT = re.compile(r"\b(?:emergency|urgent\w*|at once|immediately|999|911|112|police)\b", re.IGNORECASE)
 _CHOICE = re.compile(r"\[([^\[\]]*\|[^\[\]]*)\]")
 ATTRIBUTION = {
     "deepset_injections": "deepset/prompt-injections by a mirror, MIT",
@@ -133,8 +132,8 @@ def _packs(domains: Iterable[Domain]) -> Iterator[Sample]:
             crisis = responder == "escalate"
             yield _sample(example.text, "packs", injection=False, harm=None if refused else False, crisis=crisis)
         for lesson in domain.lessons:
-            urgent = lesson.answer is not None and _URGENT.search(lesson.answer)  # it may well be a person in danger
-            yield _sample(lesson.ask, "packs", injection=False, harm=False, crisis=None if urgent else False)
+            # a lesson may be asked by a person in danger: learning calm from them cost .08 of the crises seen
+            yield _sample(lesson.ask, "packs", injection=False, harm=False, crisis=None)
 
 
 def _own() -> Iterator[Sample]:

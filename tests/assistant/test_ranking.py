@@ -30,7 +30,7 @@ class Insists:
 
     def score(self, question: str, texts: Sequence[str]) -> NDArray[np.float64]:
         self.asked += texts
-        return np.array([9.0 if self.word in text else -9.0 for text in texts])
+        return np.array([30.0 if self.word in text else -30.0 for text in texts])
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +58,7 @@ def test_alone_the_judge_reads_nothing_and_its_odds_are_odds(index: FaissIndex, 
 def test_a_cross_encoder_that_is_sure_is_heard(index: FaissIndex, hits: list[Hit]) -> None:
     reading = Insists("euros a day")
     ranked = ranking.shipped().rank(QUESTION, hits, index, reading)
-    assert reading.word in ranked[0].text and ranked[0].read == 9.0
+    assert reading.word in ranked[0].text and ranked[0].read == 30.0
     assert len(reading.asked) == min(READ, len(ranked))
     assert reading.asked[0].startswith("Loans") and ": A borrowed" in reading.asked[0]
 
