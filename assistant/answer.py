@@ -124,7 +124,7 @@ class Gate:
     """Lets a sentence through only with a quote that supports it, and remembers what it did."""
 
     def __init__(self, pack: Pack, found: Found, *, steps: bool = False) -> None:
-        """``steps``: the question asks how something is done, so what follows in the source belongs to the answer."""
+        """``steps``: the question asks how something is done, so what stands around the best sentence belongs to the answer."""
         self.pack = pack
         self.found = found
         self.steps = steps
@@ -165,12 +165,12 @@ class Gate:
         if not self.steps or not ranked:
             return ranked
         best = ranked[0]
-        following = [
+        around = [
             one
             for one in self.found.ranked
-            if one.hit.passage.id == best.hit.passage.id and one.start > best.start and (one.read or 0.0) > UNFIT
+            if one.hit.passage.id == best.hit.passage.id and one is not best and (one.read or 0.0) > UNFIT
         ]
-        return [best, *sorted(following, key=lambda one: one.start)]
+        return [best, *sorted(around, key=lambda one: (one.start < best.start, one.start))]
 
     def _relevance(self, backed: Support) -> float:
         return sum(
