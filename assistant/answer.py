@@ -124,7 +124,7 @@ class Gate:
     """Lets a sentence through only with a quote that supports it, and remembers what it did."""
 
     def __init__(self, pack: Pack, found: Found, *, steps: bool = False) -> None:
-        """``steps``: the question asks how something is done, so what stands around the best sentence belongs to the answer."""
+        """``steps``: it is asked how something is done, so what stands around the best sentence is part of it."""
         self.pack = pack
         self.found = found
         self.steps = steps
