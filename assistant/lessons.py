@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -22,10 +22,9 @@ from assistant import evidence, prompt, ranking, study
 from assistant.app import App
 from assistant.packs import Pack
 from assistant.ranking import Candidate
-from assistant.reader import OUT_OF_SCOPE, EmbedTexts
+from assistant.reader import EmbedTexts, out_of_scope
 from domains.manifest import Lesson
 from domains.pack import DomainError
-from retrieval.passage import sentences
 
 Examples = list[list[Message]]
 STRANGERS = 80  # questions of other packs, and as many of none, that the gate sees for each pack
@@ -49,7 +48,7 @@ def conversations(pack: Pack, embed: EmbedTexts, seed: int = SEED) -> Examples:
         if lesson.answer is None:
             chats.append(_chat(pack, lesson, ranked[: prompt.SHOWN], None))
             continue
-        right = [one for one in ranked if _row(one, first) == rows.get(place)]
+        right = [one for one in ranked if one.row(first) == rows.get(place)]
         if not right:
             continue  # the search missed the passage: nothing to learn from
         shown = ranked[: prompt.SHOWN]
@@ -61,12 +60,6 @@ def conversations(pack: Pack, embed: EmbedTexts, seed: int = SEED) -> Examples:
             others = [one for one in ranked if one.hit.passage.id != section][: prompt.SHOWN]
             chats.append(_chat(pack, lesson, others, None))
     return chats
-
-
-def _row(candidate: Candidate, first: Mapping[str, int]) -> int:
-    """The row of a candidate's sentence among all of the index."""
-    passage = candidate.hit.passage
-    return first[passage.id] + sentences(passage.text).index((candidate.start, candidate.end))
 
 
 def _chat(pack: Pack, lesson: Lesson, shown: Sequence[Candidate], answer: str | None) -> list[Message]:
@@ -112,7 +105,7 @@ def _lists(pack: Pack, embed: EmbedTexts) -> Iterator[tuple[ranking.Matrix, list
         right = [
             number
             for number, (hit, start, end) in enumerate(places)
-            if _row(Candidate(hit, start, end, 0.0), first) == rows[place]
+            if Candidate(hit, start, end, 0.0).row(first) == rows[place]
         ]
         if right:
             yield matrix, right
@@ -234,7 +227,7 @@ def _gates(card: Path) -> dict[str, Any]:
 def _rows(pack: Pack, packs: Sequence[Pack], embed: EmbedTexts) -> Iterator[tuple[evidence.Row, bool]]:
     chance = random.Random(SEED)  # noqa: S311 - draws a sample, guards nothing
     others = [lesson.ask for other in packs if other is not pack for lesson in other.domain.lessons]
-    nothing = [line for line in OUT_OF_SCOPE.read_text().splitlines() if line and not line.startswith("#")]
+    nothing = out_of_scope()
     strangers = [
         *chance.sample(others, min(STRANGERS, len(others))),
         *chance.sample(nothing, min(STRANGERS, len(nothing))),

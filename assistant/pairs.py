@@ -63,12 +63,7 @@ def searched(pack: Pack, embed: EmbedTexts) -> Iterator[Searched]:
     for place, hits, near in study.cross_fitted(pack.domain, pack.index, embed):
         lesson = pack.domain.lessons[place]
         ranked = tuple(ranking.shipped().rank(lesson.ask, hits, pack.index))
-        right = tuple(
-            number
-            for number, one in enumerate(ranked)
-            if first[one.hit.passage.id] + sentences(one.hit.passage.text).index((one.start, one.end))
-            == rows.get(place)
-        )
+        right = tuple(number for number, one in enumerate(ranked) if one.row(first) == rows.get(place))
         if ranked and (right or lesson.answer is None):
             yield Searched(lesson, tuple(hits), ranked, right, near.unanswered)
 

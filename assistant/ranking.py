@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -92,6 +92,11 @@ class Candidate:
     end: int  # exclusive
     probability: float  # that this one of all candidates answers the question
     read: float | None = None  # the cross-encoder's log-odds that it does, against that none does; None: not read
+
+    def row(self, first: Mapping[str, int]) -> int:
+        """Its row among all sentences of the index; ``first`` is as in ``first_sentences``."""
+        passage = self.hit.passage
+        return first[passage.id] + sentences(passage.text).index((self.start, self.end))
 
     @property
     def read_as(self) -> str:

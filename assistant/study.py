@@ -23,7 +23,7 @@ from threadpoolctl import threadpool_limits
 from assistant import evidence
 from assistant.evidence import EvidenceHead, Row
 from assistant.known import NOTHING, Known, Near, Place
-from assistant.reader import OUT_OF_SCOPE, EmbedTexts
+from assistant.reader import OUT_OF_SCOPE, EmbedTexts, out_of_scope
 from domains.manifest import Lesson
 from domains.pack import Domain
 from retrieval import tuning
@@ -165,7 +165,7 @@ def _judged(domain: Domain, index: Index, embed: EmbedTexts) -> Iterator[tuple[R
 
 
 def _strangers(index: Index, tuned: QueryTuning | None, known: Known, embed: EmbedTexts) -> Iterator[tuple[Row, bool]]:
-    lines = [line for line in OUT_OF_SCOPE.read_text().splitlines() if line and not line.startswith("#")]
+    lines = out_of_scope()
     for line, vector in zip(lines, embed(lines), strict=True):
         hits, near = _find(index, tuned, known, line, vector)
         yield evidence.features(line, hits, index, near.unanswered), False

@@ -22,7 +22,7 @@ from assistant.app import CROSS_ENCODER
 from assistant.packs import Pack
 from assistant.pairs import Searched
 from assistant.ranking import READ, Reading, mixed
-from assistant.reader import OUT_OF_SCOPE, EmbedTexts
+from assistant.reader import EmbedTexts, out_of_scope
 from retrieval.cross_encoder import CrossEncoder, save
 from retrieval.cross_training import Progress, Recipe, train
 from retrieval.embedder import SentenceEmbedder
@@ -75,9 +75,10 @@ def renew(
         RetrievalError: the cross-encoder in the folder does not fit.
     """
     path = heads / CROSS_ENCODER.name
+    found = {pack.domain.name: list(pairs.searched(pack, embedder.embed)) for pack in packs}
     if recipe:
         outside = [one for file in answered for one in pairs.read_answered(file)]
-        lessons = [one for pack in packs for one in pairs.searched(pack, embedder.embed)]
+        lessons = list(chain(*found.values()))
         start = CrossEncoder(embedder, path) if go_on else None
         changed = train(embedder, pairs.cases(lessons, outside, recipe.seed), recipe, progress, start)
         card = {
@@ -88,17 +89,29 @@ def renew(
             ],
         }
         save(changed, embedder, path, card)
-    return weigh(packs, embedder.embed, CrossEncoder(embedder, path), heads)
+    return weigh(packs, found, embedder.embed, CrossEncoder(embedder, path), heads)
 
 
-def weigh(packs: Sequence[Pack], embed: EmbedTexts, reading: Reading, heads: Path) -> dict[str, Any]:
+def weigh(
+    packs: Sequence[Pack], lessons: Mapping[str, Sequence[Searched]], embed: EmbedTexts, reading: Reading, heads: Path
+) -> dict[str, Any]:
     """Fit, and write into the cards ranking.json and evidence.json of the folder ``heads``.
+
+    Args:
+        packs: those that are live.
+        lessons: of each of them, by its name, as they are found.
+        embed: embeds the questions of strangers.
+        reading: the cross-encoder.
+        heads: holds the cards.
 
     Returns:
         for each pack, with that pack left out of the fit: the share of right first choices without and with the
         cross-encoder, and how well the gate tells answered from unanswered lessons.
     """
-    read = {pack.domain.name: [_read(one, pack, reading) for one in _unseen(pack, packs, embed)] for pack in packs}
+    read = {
+        pack.domain.name: [_read(one, pack, reading) for one in _unseen(pack, packs, lessons[pack.domain.name], embed)]
+        for pack in packs
+    }
     report = {
         name: _report(group, *_fit(list(chain(*(others for other, others in read.items() if other != name)))))
         for name, group in read.items()
@@ -111,12 +124,11 @@ def weigh(packs: Sequence[Pack], embed: EmbedTexts, reading: Reading, heads: Pat
     return report
 
 
-def _unseen(pack: Pack, packs: Sequence[Pack], embed: EmbedTexts) -> Iterator[Searched]:
+def _unseen(pack: Pack, packs: Sequence[Pack], lessons: Sequence[Searched], embed: EmbedTexts) -> Iterator[Searched]:
     """Lessons that the cross-encoder has not seen, and questions of strangers."""
-    yield from (one for one in pairs.searched(pack, embed) if pairs.held_out(one.lesson.ask))
-    lines = [line for line in OUT_OF_SCOPE.read_text().splitlines() if line and not line.startswith("#")]
+    yield from (one for one in lessons if pairs.held_out(one.lesson.ask))
     others = [lesson.ask for other in packs if other is not pack for lesson in other.domain.lessons]
-    asked = [*lines[:STRANGERS], *[ask for ask in others if pairs.held_out(ask)][:STRANGERS]]
+    asked = [*out_of_scope()[:STRANGERS], *[ask for ask in others if pairs.held_out(ask)][:STRANGERS]]
     yield from pairs.strangers(pack, asked, embed)
 
 
@@ -139,11 +151,16 @@ def _fit(group: Sequence[Read]) -> tuple[Mix, dict[str, Any]]:
 
     best = minimize(loss, np.array([1.0, 0.5]), method="Nelder-Mead").x
     mix = (float(best[0]), float(best[1]))
-    rows = np.array([one.row(mix) for one in group])
     truth = np.array([bool(one.found.right) for one in group])
+    return mix, {kind: _gate(rows, truth) for kind, rows in _rows(group, mix).items()}
+
+
+def _rows(group: Sequence[Read], mix: Mix) -> dict[str, NDArray[np.float64]]:
+    """What each kind of gate looks at: [questions, features]."""
+    rows = np.array([one.row(mix) for one in group])
     blind = rows.copy()
     blind[:, KNOWN] = 0.0
-    return mix, {"read_known": _gate(rows, truth), "read": _gate(blind, truth)}
+    return {"read_known": rows, "read": blind}
 
 
 def _gate(rows: NDArray[np.float64], truth: NDArray[np.bool_]) -> dict[str, Any]:
@@ -164,11 +181,8 @@ def _report(group: Sequence[Read], mix: Mix, gates: Mapping[str, Any]) -> dict[s
             [int(np.argmax(mixed(one.linear, one.read, mix))) in one.found.right for one in answered]
         ),
     }
-    for kind, gate in gates.items():
-        rows = np.array([one.row(mix) for one in ours])
-        if kind == "read":
-            rows[:, KNOWN] = 0.0
-        figures[f"auc_{kind}"] = roc_auc_score(truth, rows @ np.array(gate["weights"]) + gate["bias"])
+    for kind, rows in _rows(ours, mix).items():
+        figures[f"auc_{kind}"] = roc_auc_score(truth, rows @ np.array(gates[kind]["weights"]) + gates[kind]["bias"])
     return {name: round(float(value), 4) for name, value in figures.items()} | {"answered": len(answered)}
 
 

@@ -295,6 +295,11 @@ def why(turn: Turn, key: str) -> str:
     )
 
 
+def scrolled(head: str, rows: str, attributes: str = "") -> str:
+    """A table that scrolls by itself where it is too wide; nothing where it has no rows."""
+    return f'<div class="scroll"><table{attributes}>{head}{rows}</table></div>' if rows else ""
+
+
 def explained(explanations: Sequence[Explanation]) -> str:
     """The words that drove each prediction, those against it marked, and the nearest examples."""
     rows = "".join(
@@ -305,8 +310,7 @@ def explained(explanations: Sequence[Explanation]) -> str:
     )
     near = "".join(f"<li>{esc(text)}</li>" for one in explanations for text in one.nearest)
     head = "<tr><th>Read as</th><th>because of these words</th></tr>"
-    table = f'<div class="scroll"><table>{head}{rows}</table></div>' if rows else ""
-    return table + (f'<p class="caption">Nearest known examples</p><ul>{near}</ul>' if near else "")
+    return scrolled(head, rows) + (f'<p class="caption">Nearest known examples</p><ul>{near}</ul>' if near else "")
 
 
 def _influence(word: Influence) -> str:
@@ -322,7 +326,7 @@ def related(facts: Sequence[Related]) -> str:
         for one in facts
     )
     head = "<tr><th>Related fact</th><th></th><th></th><th>from the article</th></tr>"
-    return f'<div class="scroll"><table class="facts">{head}{rows}</table></div>' if rows else ""
+    return scrolled(head, rows, ' class="facts"')
 
 
 def hit_table(hits: Sequence[Hit]) -> str:
@@ -333,7 +337,7 @@ def hit_table(hits: Sequence[Hit]) -> str:
         for hit in hits
     )
     head = "<tr><th>Passage found</th><th>fused</th><th>cosine</th><th>BM25</th><th>sentence</th></tr>"
-    return f'<div class="scroll"><table>{head}{rows}</table></div>' if rows else ""
+    return scrolled(head, rows)
 
 
 def dropped(sentences: Sequence[str]) -> str:
