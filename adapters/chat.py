@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
+
+if TYPE_CHECKING:
+    from adapters.base import Base
+    from adapters.store import Adapter
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,5 +41,19 @@ class ChatModel(Protocol):
 
         Raises:
             AdapterError: no adapter of that digest is loaded.
+        """
+        ...
+
+
+class Engine(ChatModel, Protocol):
+    """A ``ChatModel`` that adapters of one base model are loaded into: in this process, or on a server."""
+
+    base: Base
+
+    def load(self, adapter: Adapter) -> None:
+        """Make an adapter known, and let it prove itself now; nothing where it did before.
+
+        Raises:
+            AdapterError: it does not fit, changes nothing, or is not what speaks. It is not loaded then.
         """
         ...

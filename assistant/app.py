@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 
 import adapters
 from adapters import base, store
-from adapters.chat import Sampling
+from adapters.base import Base
+from adapters.chat import Engine, Sampling
 from adapters.engine import Limits, TorchEngine
 from adapters.passport import public_key
 from adapters.shelf import Shelf
@@ -49,7 +50,7 @@ class App:
     chats: Chats
     reviews: Reviews
     knowledge: Knowledge
-    engine: TorchEngine
+    engine: Engine
     life: Life
     parts: Callable[[], Parts]
 
@@ -74,6 +75,22 @@ def cross_encoder(embed: SentenceEmbedder) -> CrossEncoder | None:
 
     fits = json.loads(CROSS_ENCODER.with_suffix(".json").read_text(encoding="utf-8"))["embedder"] == embed.fingerprint
     return CrossEncoder(embed, CROSS_ENCODER) if fits else None
+
+
+def engine(settings: Settings, loaded: Base) -> Engine:
+    """What generates: torch in this process, or a server that must be heard to speak as the loaded base does.
+
+    Raises:
+        EngineError: the server cannot be used; the message says why.
+    """
+    if settings.engine == "torch":
+        return TorchEngine(loaded, limits=Limits(slots=settings.concurrency))
+    from adapters.remote import RemoteEngine  # late: most installations have no server
+    from adapters.wire import Server
+
+    server = Server(settings.engine, settings.engine_key.get_secret_value() if settings.engine_key else None)
+    folder = settings.engine_adapters or settings.home / "adapters" / "served"
+    return RemoteEngine(loaded, server, folder, settings.engine_model)
 
 
 def storage(settings: Settings) -> Storage:
@@ -101,7 +118,8 @@ def build(settings: Settings, say: Say = lambda _: None, progress: Loading | Non
         progress: told how far indexing is.
 
     Raises:
-        ModelsError, BaseError, RetrievalError, StoreError: a part cannot be loaded; the message says what to do.
+        ModelsError, BaseError, EngineError, RetrievalError, StoreError: a part cannot be loaded; the message says
+            what to do.
     """
     say("Opening the state")
     state = Store(settings.database_url)
@@ -110,12 +128,12 @@ def build(settings: Settings, say: Say = lambda _: None, progress: Loading | Non
     say("Loading the chat model")
     source = settings.chat_model or settings.models_dir / models.CHAT.name
     loaded = base.load(source, dtype=settings.dtype, device=settings.device, threads=settings.threads)
-    engine = TorchEngine(loaded, limits=Limits(slots=settings.concurrency))
+    speaker = engine(settings, loaded)
     cache = VectorCache(embed, settings.home / "cache")
     key = public_key(settings.adapter_key) if settings.adapter_key else None
 
     def verify(folder: Path) -> Adapter:
-        return store.verify(folder, engine.base, key)
+        return store.verify(folder, loaded, key)
 
     shelf = Shelf(settings.home / "adapters", (SHIPPED_ADAPTERS,))
     current: list[Parts] = []  # one element, swapped whole
@@ -124,13 +142,13 @@ def build(settings: Settings, say: Say = lambda _: None, progress: Loading | Non
     def serve(enabled: Mapping[str, Pack]) -> None:
         trained = reader.train([pack.domain for pack in enabled.values()], cache)
         sampling = Sampling(max_tokens=settings.max_tokens)
-        current[:] = [Parts(engine, embed, trained, enabled, sampling, tone=market)]
+        current[:] = [Parts(speaker, embed, trained, enabled, sampling, tone=market)]
 
     def adapter(name: str) -> Adapter | None:
         if not settings.adapters:
             return None
         found = replace(verify(shelf.current(name)), name=name)
-        engine.load(found)
+        speaker.load(found)
         return found
 
     say("Loading domain packs")
@@ -147,8 +165,8 @@ def build(settings: Settings, say: Say = lambda _: None, progress: Loading | Non
         chats=Chats(state, lambda: current[0], settings.concurrency, known.standing),
         reviews=Reviews(state, known.standing),
         knowledge=known,
-        engine=engine,
-        life=Life(shelf, packs, engine, lambda: current[0], verify),
+        engine=speaker,
+        life=Life(shelf, packs, speaker, lambda: current[0], verify),
         parts=lambda: current[0],
     )
 

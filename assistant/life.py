@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from threading import Lock, Thread
 
-from adapters.engine import TorchEngine
+from adapters.chat import Engine
 from adapters.passport import Passport
 from adapters.shelf import Entry, Held, Shelf
 from adapters.store import Adapter, AdapterError
@@ -59,7 +59,7 @@ class Life:
         self,
         shelf: Shelf,
         packs: Packs,
-        engine: TorchEngine,
+        engine: Engine,
         parts: Callable[[], Parts],
         verify: Callable[[Path], Adapter],
     ) -> None:

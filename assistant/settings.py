@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 from platformdirs import user_data_path
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 
 PREFIX = "ASSISTANT_"
 FILE = "assistant.toml"
@@ -30,6 +30,10 @@ class Settings(BaseModel):
     embedder: str | None = None  # likewise
     dtype: Literal["auto", "float32", "bfloat16"] = "auto"
     device: str = "auto"  # "cpu", "cuda", "cuda:1"
+    engine: str = Field(default="torch", pattern=r"^(torch|https?://.+)$")  # or an OpenAI-compatible server's …/v1
+    engine_key: SecretStr | None = None  # what that server asks for
+    engine_model: str | None = None  # what the base model is called there; default: the one that is listed
+    engine_adapters: Path | None = None  # where adapters are laid for it, same path on both; default: in home
     threads: int | None = Field(default=None, ge=1)  # for torch; default: all cores
     domains: tuple[Path, ...] = ()  # further pack folders, beside the shipped ones
     database: str | None = None  # SQLAlchemy URL; default: SQLite in home
@@ -87,6 +91,7 @@ def load(environment: Mapping[str, str] | None = None, file: Path | None = None)
 def _expanded(settings: Settings) -> dict[str, object]:
     return {
         "home": settings.home.expanduser().absolute(),
+        "engine_adapters": settings.engine_adapters.expanduser().absolute() if settings.engine_adapters else None,
         "adapter_key": settings.adapter_key.expanduser().absolute() if settings.adapter_key else None,
         "models": settings.models.expanduser().absolute() if settings.models else None,
         "domains": tuple(path.expanduser().absolute() for path in settings.domains),

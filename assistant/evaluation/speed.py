@@ -15,6 +15,7 @@ from typing import Any
 from adapters.base import Base, load
 from adapters.bench import Bench, measure
 from adapters.chat import Message, Sampling
+from adapters.engine import TorchEngine
 from assistant import answer, models, prompt
 from assistant.app import App
 from assistant.packs import Pack
@@ -36,11 +37,13 @@ def speed(app: App, progress: Callable[[int, int], None] = lambda *_: None) -> d
     for done, users in enumerate(USERS):
         metrics[f"tokens_per_second_{users}"] = _throughput(app, pack, users)
         progress(done + 1, steps)
-    metrics |= _first_words(app, pack) | _drafts(app, pack)
+    metrics |= _first_words(app, pack)
+    if isinstance(app.engine, TorchEngine):  # what a server shares and drafts it keeps to itself
+        metrics |= _drafts(app, app.engine, pack)
+        metrics["adapter_memory_mb"] = round(max(app.engine.resident().values(), default=0) / 1e6, 2)
     progress(steps - 1, steps)
     metrics |= _cold_start()
     progress(steps, steps)
-    metrics["adapter_memory_mb"] = round(max(app.engine.resident().values(), default=0) / 1e6, 2)
     metrics["peak_memory_mb"] = round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1)
     return {
         "task": "speed",
@@ -112,27 +115,27 @@ def _throughput(app: App, pack: Pack, users: int) -> float:
 
 
 def _first_words(app: App, pack: Pack) -> dict[str, float | None]:
-    """With the domain's shared beginning computed before, and without."""
-    cold, warm = [], []
+    """With the domain's shared beginning computed before, and without, where the engine is in this process."""
+    engine, cold, warm = app.engine, [], []
     for seed in range(ROUNDS):
-        app.engine.scheduler.prefixes.clear()
-        cold.append(_pieces(app, pack, seed)[1])
+        if isinstance(engine, TorchEngine):
+            engine.scheduler.prefixes.clear()
+            cold.append(_pieces(app, pack, seed)[1])
         warm.append(_pieces(app, pack, seed)[1])
-    whole, shared = app.engine.lengths(_messages(app, pack))
-    return {
-        "first_token_ms_p50": round(1000 * statistics.median(warm), 1),
-        "first_token_cold_ms_p50": round(1000 * statistics.median(cold), 1),
-        "prompt_tokens": float(whole),
-        "prompt_tokens_shared": float(shared),
-    }
+    metrics: dict[str, float | None] = {"first_token_ms_p50": round(1000 * statistics.median(warm), 1)}
+    if isinstance(engine, TorchEngine):
+        whole, shared = engine.lengths(_messages(app, pack))
+        metrics["first_token_cold_ms_p50"] = round(1000 * statistics.median(cold), 1)
+        metrics |= {"prompt_tokens": float(whole), "prompt_tokens_shared": float(shared)}
+    return metrics
 
 
-def _drafts(app: App, pack: Pack) -> dict[str, float | None]:
+def _drafts(app: App, engine: TorchEngine, pack: Pack) -> dict[str, float | None]:
     """Tokens that a step brings where the likeliest token is taken, for one user: 1 without drafts."""
     digest = pack.adapter.digest if pack.adapter else None
-    scheduler = app.engine.scheduler
+    scheduler = engine.scheduler
     steps, tokens = scheduler.steps, scheduler.tokens
-    for _ in app.engine.stream(_messages(app, pack), adapter=digest, sampling=Sampling(TOKENS)):
+    for _ in engine.stream(_messages(app, pack), adapter=digest, sampling=Sampling(TOKENS)):
         pass
     return {"tokens_per_step_greedy": round((scheduler.tokens - tokens) / max(1, scheduler.steps - steps), 2)}
 

@@ -1,0 +1,183 @@
+"""A ``ChatModel`` on another machine: any OpenAI-compatible server, with adapters by model name.
+
+What the server says of itself is not trusted. The base model in this process is the witness: what it and each adapter
+say to a few probes is computed here, and an adapter speaks only if the server is heard to say the same, alone and among
+others. Names on the server carry the adapter's whole digest, so that nothing there can be mixed up with an older one.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+import threading
+import time
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from pathlib import Path
+
+from adapters.base import Base
+from adapters.chat import Message, Sampling
+from adapters.request import EngineError
+from adapters.store import CONFIG, WEIGHTS, Adapter, AdapterError, digest_of
+from adapters.wire import Server, UnknownModel
+from adapters.witness import BASE, TRIALS, WORDS, Testimony, judge, testify
+
+NEIGHBOURS = 2  # adapters that speak at the same time while a new one proves itself, beside the base
+CROWD = 2  # times that each of them is asked
+AGAIN = 10.0  # seconds after which an adapter that could not be admitted is tried again
+
+
+def name_of(digest: str) -> str:
+    """An adapter's name on the server."""
+    return f"adapter-{digest}"
+
+
+class RemoteEngine:
+    """See ``ChatModel``. Adapters are pushed to the server when they are loaded, and again when it was restarted."""
+
+    def __init__(self, base: Base, server: Server, folder: Path, model: str | None = None) -> None:
+        """
+        Args:
+            base: the same model as the server's; the witness.
+            server: what generates.
+            folder: where adapters are laid for the server, which reads them under the same path.
+            model: what the base is called on the server; None where it lists one only.
+
+        Raises:
+            EngineError: the server cannot be reached, or serves another base model.
+        """
+        self.base, self._server, self._folder = base, server, folder
+        self._model = model or _only(server)
+        self._known: dict[str, Adapter] = {}
+        self._admitted: set[str] = set()
+        self._failed: dict[str, tuple[float, AdapterError]] = {}  # when, on the monotonic clock, and why
+        self._expected: dict[str, Testimony] = {BASE: testify(base, None)}  # by digest
+        self._neighbours: deque[str] = deque(maxlen=NEIGHBOURS)
+        self._mutex = threading.Lock()  # one adapter at a time is admitted
+        try:
+            judge(f"{BASE} {base.digest[:16]}", self._ask(self._model), self._expected[BASE], {})
+        except AdapterError as error:
+            raise EngineError(
+                f"{error}; serve the folder {base.folder} there, or set ASSISTANT_CHAT_MODEL to what is served"
+            ) from error
+
+    def stream(self, messages: Sequence[Message], *, adapter: str | None, sampling: Sampling) -> Iterator[str]:
+        """Yield pieces of the answer; see ``ChatModel``. The request is made when the first is asked for.
+
+        Raises:
+            AdapterError: no adapter of that digest is loaded; later: the server forgot it and does not take it again.
+            EngineBusy, EngineError: later; see ``Server.stream``.
+        """
+        if adapter is not None and adapter not in self._known:
+            known = ", ".join(digest[:16] for digest in self._known) or "none"
+            raise AdapterError(f"adapter {adapter!r} is not loaded; loaded are: {known}; load it first")
+        plain = [Message(one.role, self.base.neutralise(one.content)) for one in messages]
+        return self._speak(plain, adapter, sampling)
+
+    def load(self, adapter: Adapter) -> None:
+        """Let the server load an adapter, and let it prove itself, unless it did.
+
+        Raises:
+            AdapterError: the server does not take it, or is not heard to serve it. It is not loaded then.
+        """
+        self._failed.pop(adapter.digest, None)  # whoever loads it asks now
+        self._admit(adapter)
+        self._known[adapter.digest] = adapter
+
+    def adapters(self) -> list[Adapter]:
+        """What is loaded, oldest first."""
+        return list(self._known.values())
+
+    def _speak(self, messages: Sequence[Message], adapter: str | None, sampling: Sampling) -> Iterator[str]:
+        if adapter is None:
+            yield from self._server.stream(self._model, messages, sampling)
+            return
+        self._admit(self._known[adapter])
+        try:
+            yield from self._server.stream(name_of(adapter), messages, sampling)
+        except UnknownModel:  # before the first piece: the server was restarted, and all must prove themselves again
+            with self._mutex:
+                self._admitted.clear()
+                self._neighbours.clear()
+            self._admit(self._known[adapter])
+            yield from self._server.stream(name_of(adapter), messages, sampling)
+
+    def _admit(self, adapter: Adapter) -> None:
+        """Push an adapter to the server, unless it has it, and let it prove itself; nothing where it did."""
+        digest = adapter.digest
+        with self._mutex:
+            if digest in self._admitted:
+                return
+            since, error = self._failed.get(digest, (-AGAIN, None))
+            if error is not None and time.monotonic() - since < AGAIN:
+                raise error
+            try:
+                self._push(adapter)
+                self._prove(adapter)
+            except (AdapterError, EngineError) as error:
+                with suppress(EngineError):  # what went wrong is said already
+                    self._server.drop(name_of(digest))
+                refusal = AdapterError(f"adapter {adapter.name!r} {digest[:16]} does not speak: {error}")
+                self._failed[digest] = time.monotonic(), refusal
+                raise refusal from error
+            self._admitted.add(digest)
+            self._neighbours.append(digest)
+
+    def _push(self, adapter: Adapter) -> None:
+        folder = _laid(adapter, self._folder)
+        if adapter.digest not in self._expected:
+            self._expected[adapter.digest] = testify(self.base, folder)
+        name = name_of(adapter.digest)
+        if name not in {one.id for one in self._server.models()}:
+            self._server.push(name, folder)
+
+    def _prove(self, adapter: Adapter) -> None:
+        """Alone, and then in one crowd with the base and its neighbours: each must be heard to say what it says."""
+        self._judge(adapter.digest, self._ask(name_of(adapter.digest)), "")
+        crowd = [*dict.fromkeys((adapter.digest, BASE, *self._neighbours))] * CROWD
+        with ThreadPoolExecutor(len(crowd)) as pool:
+            heard = pool.map(lambda who: self._ask(self._model if who == BASE else name_of(who)), crowd)
+            for who, said in zip(crowd, heard, strict=True):
+                self._judge(who, said, " among others")
+
+    def _judge(self, who: str, heard: Testimony, where: str) -> None:
+        def called(one: str) -> str:
+            return one if one == BASE else f"adapter {one[:16]}"
+
+        others = {called(one): said for one, said in self._expected.items() if one != who}
+        judge(called(who) + where, heard, self._expected[who], others)
+
+    def _ask(self, model: str) -> Testimony:
+        return tuple(self._server.odds(model, trial, WORDS) for trial in TRIALS)
+
+
+def _only(server: Server) -> str:
+    found = [one.id for one in server.models() if one.parent is None and not one.id.startswith(name_of(""))]
+    if len(found) != 1:
+        raise EngineError(
+            f"{server.url} lists {len(found)} models: {', '.join(found[:8])}; set ASSISTANT_ENGINE_MODEL to the "
+            "one that is the base model"
+        )
+    return found[0]
+
+
+def _laid(adapter: Adapter, root: Path) -> Path:
+    """A folder in PEFT layout with the adapter's verified bytes and nothing else."""
+    target = root / adapter.digest
+    if not target.exists():
+        root.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=root) as aside:
+            made = Path(aside) / adapter.digest
+            made.mkdir()
+            for file in (WEIGHTS, CONFIG):
+                shutil.copyfile(adapter.folder / file, made / file)
+            made.rename(target)
+    found = digest_of(target)
+    if found != adapter.digest:
+        raise AdapterError(
+            f"{target} has digest {found}, expected {adapter.digest}: a file was changed after it was verified; "
+            "delete this folder and load the adapter again"
+        )
+    return target
