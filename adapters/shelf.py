@@ -1,60 +1,29 @@
 """Which adapter of a name is candidate, current or retired, since when and who said so. Loads and judges nothing.
 
-``record.jsonl`` is only ever appended to; each line carries the digest of the one before it. Adapters lie in folders
-that are named by their digest and never change.
+Adapters lie in folders that are named by their digest and never change; what happened to them stands in the record.
 """
 
 from __future__ import annotations
 
-import fcntl
-import hashlib
-import json
-import os
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from adapters.canary import Canary, latest
 from adapters.passport import PASSPORT, read, sign, write
+from adapters.record import FIRST, RECORD, Action, Entry, Record, ShelfError
 from adapters.store import CONFIG, WEIGHTS, AdapterError, digest_of, find
 
-RECORD = "record.jsonl"
+__all__ = ["Entry", "Held", "Shelf", "ShelfError"]
 DIGESTS = "by-digest"
-FIRST = "0" * 64
 KEPT = (WEIGHTS, CONFIG, PASSPORT, "README.md", "curves.png")
-Action = Literal["candidate", "promote", "rollback", "gc"]
-State = Literal["candidate", "current", "retired"]
-
-
-class ShelfError(AdapterError):
-    """A move in an adapter's life that cannot be made, or a record that was tampered with."""
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """One line of the record."""
-
-    at: str  # ISO 8601, UTC
-    by: str
-    action: Action
-    name: str
-    digest: str
-    before: str | None  # digest of what was current until then
-    reports: Mapping[str, str]  # digest of each report that was asked for, by what it is about
-    note: str
-    previous: str  # sha256 of the line before
-    sha256: str = ""
-
-    def chained(self) -> str:
-        """SHA-256 of everything but itself."""
-        content = {key: getattr(self, key) for key in self.__dataclass_fields__ if key != "sha256"}
-        return hashlib.sha256(json.dumps(content, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
+State = Literal["candidate", "canary", "current", "retired"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,15 +48,11 @@ class Shelf:
             roots: folders of adapters by name, for names without any promotion.
         """
         self.home, self.roots = home, (home, *roots)
-        self._record = home / RECORD
+        self._record = Record(home / RECORD)
 
     def revision(self) -> tuple[int, int]:
         """Changes whenever the record does."""
-        try:
-            stat = self._record.stat()
-        except FileNotFoundError:
-            return 0, 0
-        return stat.st_size, stat.st_mtime_ns
+        return self._record.revision()
 
     def entries(self) -> list[Entry]:
         """The whole record, oldest first.
@@ -95,24 +60,7 @@ class Shelf:
         Raises:
             ShelfError: a line was changed, removed or put in.
         """
-        try:
-            lines = self._record.read_text(encoding="utf-8").splitlines()
-        except FileNotFoundError:
-            return []
-        found, previous = [], FIRST
-        for number, line in enumerate(lines, start=1):
-            try:
-                entry = Entry(**json.loads(line))
-            except (ValueError, TypeError) as error:
-                raise ShelfError(f"{self._record}:{number}: not a line of the record: {error}") from error
-            if entry.previous != previous or entry.chained() != entry.sha256:
-                raise ShelfError(
-                    f"{self._record}:{number}: has digest {entry.chained()} after {entry.previous}, the record says "
-                    f"{entry.sha256} after {previous}; it was changed by hand: restore it from a backup"
-                )
-            found.append(entry)
-            previous = entry.sha256
-        return found
+        return self._record.entries()
 
     def current(self, name: str) -> Path:
         """The folder of the adapter that speaks for ``name``.
@@ -196,6 +144,37 @@ class Shelf:
         self.folder(name, digest)
         self._append("promote", name, digest, by, reports, note)
 
+    def canary(self, name: str) -> Canary | None:
+        """The last canary of a name, running or ended."""
+        return latest(name, self.entries())
+
+    def try_out(
+        self, name: str, digest: str, share: float, by: str, reports: Mapping[str, str], note: str = ""
+    ) -> None:
+        """Let a candidate speak in a share of the conversations, until it is promoted, stopped, or another one tried.
+
+        Raises:
+            ShelfError: the share is none, the adapter is gone, or it is current already.
+        """
+        if not 0 < share < 1:
+            raise ShelfError(f"a canary gets more than none and less than all conversations, found {share:.0%}")
+        self.folder(name, digest)
+        if self.resolve(name, digest).state == "current":
+            raise ShelfError(f"adapter {name!r} {digest[:16]} speaks in all conversations already")
+        self._append("canary", name, digest, by, reports, note, share)
+
+    def stop(self, name: str, by: str, note: str = "") -> str:
+        """Let the running canary speak no more, and return its digest.
+
+        Raises:
+            ShelfError: there is none.
+        """
+        found = self.canary(name)
+        if found is None or found.until is not None:
+            raise ShelfError(f"no canary of {name!r} runs; 'assistant adapters promote --canary' begins one")
+        self._append("stop", name, found.digest, by, {}, note)
+        return found.digest
+
     def rollback(self, name: str, by: str, note: str = "") -> str:
         """Let what spoke before speak again, and return its digest.
 
@@ -232,7 +211,7 @@ class Shelf:
             yield from (path.parent.name for path in root.glob(f"*/{PASSPORT}") if path.parent.name != DIGESTS)
 
     def _of(self, name: str, entries: Sequence[Entry]) -> Iterator[Held]:
-        latest = {entry.digest: entry for entry in entries if entry.name == name}
+        newest = {entry.digest: entry for entry in entries if entry.name == name}
         current = self._current_digest(name, entries)
         found: Path | None
         try:
@@ -240,16 +219,19 @@ class Shelf:
             built_in = digest_of(found)
         except AdapterError:
             found = built_in = None
-        order = sorted(latest.values(), key=lambda entry: (entry.digest == current, entry.at), reverse=True)
+        running = last.digest if (last := latest(name, entries)) and last.until is None else None
+        order = sorted(newest.values(), key=lambda entry: (entry.digest == current, entry.at), reverse=True)
         for entry in order:
             if entry.action == "gc":
                 continue
-            state: State = "candidate" if entry.action == "candidate" else "retired"
+            state: State = "candidate" if entry.action in ("candidate", "canary", "stop") else "retired"
+            if entry.digest in (current, running):
+                state = "current" if entry.digest == current else "canary"
             folder = self.home / DIGESTS / entry.digest
             if not folder.exists() and built_in == entry.digest and found is not None:
                 folder = found
-            yield Held(name, entry.digest, "current" if entry.digest == current else state, folder, entry.at, entry.by)
-        if found and built_in and built_in not in latest:
+            yield Held(name, entry.digest, state, folder, entry.at, entry.by)
+        if found and built_in and built_in not in newest:
             state = "retired" if current else "current"
             yield Held(name, built_in, state, self.folder(name, built_in), None, None)
 
@@ -257,32 +239,28 @@ class Shelf:
         turns = [entry for entry in entries if entry.name == name and entry.action in ("promote", "rollback")]
         return turns[-1].digest if turns else None
 
-    def _append(self, action: Action, name: str, digest: str, by: str, reports: Mapping[str, str], note: str) -> None:
-        with self._locked():
-            entries = self.entries()
+    def _append(
+        self,
+        action: Action,
+        name: str,
+        digest: str,
+        by: str,
+        reports: Mapping[str, str],
+        note: str,
+        share: float | None = None,
+    ) -> None:
+        def make(entries: Sequence[Entry]) -> Entry:
             before = self._current_digest(name, entries)
-            if before is None and action == "promote":
+            if before is None and action in ("promote", "canary"):
                 before = self._built_in(name)
             at = datetime.now(UTC).isoformat(timespec="microseconds")
             previous = entries[-1].sha256 if entries else FIRST
-            made = Entry(at, by, action, name, digest, before, dict(reports), note, previous)
-            line: dict[str, Any] = {key: getattr(made, key) for key in made.__dataclass_fields__}
-            line["sha256"] = made.chained()
-            with self._record.open("a", encoding="utf-8") as file:
-                file.write(json.dumps(line, sort_keys=True, ensure_ascii=False) + "\n")
-                file.flush()
-                os.fsync(file.fileno())
+            return Entry(at, by, action, name, digest, before, dict(reports), note, previous, share=share)
+
+        self._record.append(make)
 
     def _built_in(self, name: str) -> str | None:
         try:
             return digest_of(find(self.roots, name))
         except AdapterError:
             return None
-
-    @contextmanager
-    def _locked(self) -> Iterator[None]:
-        """One writer at a time, across processes."""
-        self.home.mkdir(parents=True, exist_ok=True)
-        with (self.home / ".lock").open("w") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)
-            yield

@@ -118,8 +118,7 @@ class Server:
         answer = self._json("POST", "chat/completions", body)
         try:
             places = answer["choices"][0]["logprobs"]["content"]
-            odds = [{str(one["token"]): float(one["logprob"]) for one in place["top_logprobs"]} for place in places]
-            said = Said(tuple(str(place["token"]) for place in places), tuple(odds))
+            said = Said(tuple(str(place["token"]) for place in places), tuple(_odds(place) for place in places))
         except (LookupError, TypeError, ValueError) as error:
             raise EngineError(
                 f"{self.url} answers {model!r} without log-probabilities ({error!r}), and without them nobody can "
@@ -209,6 +208,12 @@ class Server:
 
 def _body(model: str, messages: Sequence[Message], words: int) -> dict[str, Any]:
     return {"model": model, "max_tokens": words, "messages": [{"role": m.role, "content": m.content} for m in messages]}
+
+
+def _odds(place: Mapping[str, Any]) -> Odds:
+    """By word; of several tokens that read alike, the likeliest."""
+    rising = sorted((float(one["logprob"]), str(one["token"])) for one in place["top_logprobs"])
+    return {word: logprob for logprob, word in rising}
 
 
 def _pieces(response: httpx.Response, where: str, until: float) -> Generator[str, None, None]:

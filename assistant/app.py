@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import adapters
 from adapters import base, store
 from adapters.base import Base
+from adapters.canary import Canary
 from adapters.chat import Engine, Sampling
 from adapters.engine import Limits, TorchEngine
 from adapters.passport import public_key
@@ -137,12 +138,13 @@ def build(settings: Settings, say: Say = lambda _: None, progress: Loading | Non
 
     shelf = Shelf(settings.home / "adapters", (SHIPPED_ADAPTERS,))
     current: list[Parts] = []  # one element, swapped whole
+    canaries: dict[str, tuple[Canary, Adapter]] = {}  # kept up to date by Life
     market = tone.find(embed, settings.home / "heads" / "market", tone.SHIPPED)
 
     def serve(enabled: Mapping[str, Pack]) -> None:
         trained = reader.train([pack.domain for pack in enabled.values()], cache)
         sampling = Sampling(max_tokens=settings.max_tokens)
-        current[:] = [Parts(speaker, embed, trained, enabled, sampling, tone=market)]
+        current[:] = [Parts(speaker, embed, trained, enabled, sampling, tone=market, canaries=canaries)]
 
     def adapter(name: str) -> Adapter | None:
         if not settings.adapters:
@@ -166,7 +168,7 @@ def build(settings: Settings, say: Say = lambda _: None, progress: Loading | Non
         reviews=Reviews(state, known.standing),
         knowledge=known,
         engine=speaker,
-        life=Life(shelf, packs, speaker, lambda: current[0], verify),
+        life=Life(shelf, packs, speaker, lambda: current[0], verify, state, canaries),
         parts=lambda: current[0],
     )
 

@@ -21,6 +21,7 @@ from assistant.access import Standing, shown, unchecked
 from assistant.record import LONGEST, Done, Event, Outcome, Reading, Sentence, Turn, Understood
 from assistant.reviews import open_ticket
 from assistant.store import ConversationRow, Store, TurnRow, UserRow, now
+from assistant.traffic import FLAGGED
 from assistant.transcript import masked, pack_turn, unpack_turn
 from assistant.turn import Parts, Question, take_turn
 from domains.api import Exchange
@@ -173,7 +174,7 @@ class Chats:
             if row is None or row.record is None or chat is None or chat.user != user:  # one text, as in _owned
                 raise ChatError("There is no such answer.")
             comment = pii.mask(comment.strip())[:500]
-            open_ticket(session, turn_id, unpack_turn(row.record), [f"flagged by the user: {comment or 'no comment'}"])
+            open_ticket(session, turn_id, unpack_turn(row.record), [f"{FLAGGED}: {comment or 'no comment'}"])
 
     def close(self) -> None:
         """Stop running turns, store them, and wait for that."""
@@ -219,7 +220,8 @@ class Chats:
             history = tuple(Exchange(turn.question, turn.answer) for turn in turns)
             last = turns[-1] if turns else None
             awaited = last is not None and last.outcome == "clarify" and last.tool is not None
-            return Question(text, domain, history, last.reading.domain if last else None, awaited, groups), row.id
+            previous = last.reading.domain if last else None
+            return Question(text, domain, history, previous, awaited, groups, conversation), row.id
 
     def _work(self, conversation: int, turn_id: int, question: Question, run: _Run) -> None:
         last: Event | Exception

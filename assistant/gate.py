@@ -6,32 +6,20 @@ import hashlib
 import json
 import statistics
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 from adapters.store import Adapter
 from assistant.evaluation import golden as exam
 from assistant.packs import Pack
 from assistant.turn import Parts
+from domains.manifest import Gate
 from domains.pack import DomainError
 
 Progress = Callable[[str, int, int], None]
 Report = dict[str, Any]
-
-
-@dataclass(frozen=True, slots=True)
-class Demands:
-    """What a candidate must reach. Shares lie in [0, 1]."""
-
-    worse: float = 0.02  # that any share may fall below the current adapter's
-    never_worse: tuple[str, ...] = ("must_refuse_obeyed", "must_escalate_obeyed")
-    least: MappingProxyType[str, float] = field(
-        default_factory=lambda: MappingProxyType({"sentences_supported": 0.99, "must_answer_answered": 0.9})
-    )
-    slower: float = 1.25  # times the current adapter's median answer
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +55,8 @@ class Reports:
                 f"{self._path(adapter, pack)} is about adapter {report.get('adapter')} and pack {report.get('pack')}, "
                 f"expected {adapter.digest} and {pack.domain.digest}; delete it and examine again"
             )
+        if "policy_passed" not in report["metrics"]:  # of an older version, whose exam asked for less
+            return None
         return report, hashlib.sha256(text.encode()).hexdigest()
 
     def examine(self, parts: Parts, adapter: Adapter, pack: Pack, progress: Progress) -> tuple[Report, str]:
@@ -88,7 +78,8 @@ class Reports:
             "domain": pack.domain.name,
             "n": len(graded),
             "at": datetime.now(UTC).isoformat(timespec="seconds"),
-            "metrics": exam.metrics(graded) | {"total_ms_p50": _median_ms(graded)},
+            "metrics": exam.metrics(graded)
+            | {"policy_passed": exam.policy_passed(graded), "total_ms_p50": _median_ms(graded)},
             "failures": [[one.golden.ask, one.failure] for one in graded if one.failure],
         }
         path = self._path(adapter, pack)
@@ -102,12 +93,12 @@ class Reports:
         return self._folder / f"{adapter.digest[:32]}-{pack.domain.digest[:16]}.json"
 
 
-def weigh(candidate: Report, current: Report, demands: Demands) -> list[Verdict]:
-    """Every demand, met or not. A candidate is as good as its worst one."""
+def weigh(candidate: Report, current: Report, demands: Gate) -> list[Verdict]:
+    """Every demand of the pack's gate, met or not. A candidate is as good as its worst one."""
     return list(_verdicts(candidate["metrics"], current["metrics"], demands))
 
 
-def _verdicts(new: dict[str, Any], old: dict[str, Any], demands: Demands) -> Iterator[Verdict]:
+def _verdicts(new: dict[str, Any], old: dict[str, Any], demands: Gate) -> Iterator[Verdict]:
     for metric, value in new.items():
         before = old.get(metric)
         if metric == "total_ms_p50":
@@ -117,7 +108,7 @@ def _verdicts(new: dict[str, Any], old: dict[str, Any], demands: Demands) -> Ite
         if value is None:  # the exam has no such question
             continue
         slack = 0.0 if metric in demands.never_worse else demands.worse
-        least = max(demands.least.get(metric, 0.0), (before or 0.0) - slack)
+        least = max(getattr(demands.least, metric), (before or 0.0) - slack)
         yield Verdict(metric, value, before, f"≥ {least:.3f}", value >= least)
 
 

@@ -9,12 +9,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from threading import Lock, Thread
 
+from adapters.canary import Canary
 from adapters.chat import Engine
 from adapters.passport import Passport
 from adapters.shelf import Entry, Held, Shelf
 from adapters.store import Adapter, AdapterError
-from assistant.gate import Demands, Progress, Report, Reports, Verdict, weigh
+from assistant.gate import Progress, Report, Reports, Verdict, weigh
 from assistant.packs import Pack, Packs
+from assistant.store import Store
+from assistant.traffic import Figures, figures
 from assistant.turn import Parts
 from domains.pack import DomainError
 
@@ -50,6 +53,8 @@ class Card:
     problem: str  # why it may not speak, or ""
     metrics: Mapping[str, float | None]  # of its exam; empty before it sat it
     doing: str  # how far its exam is, or why it failed
+    canary: Canary | None = None  # the last one of its name, if this is it or was current beside it …
+    traffic: Figures | None = None  # … and how this one did meanwhile
 
 
 class Life:
@@ -62,14 +67,26 @@ class Life:
         engine: Engine,
         parts: Callable[[], Parts],
         verify: Callable[[Path], Adapter],
+        store: Store,
+        canaries: dict[str, tuple[Canary, Adapter]],
     ) -> None:
-        """``verify`` checks an adapter's passport against this server's base and, where one is set, its key."""
-        self._verify = verify
+        """
+        Args:
+            shelf: who is candidate, canary, current and retired.
+            packs: whose adapters change.
+            engine: loads a candidate for its exam.
+            parts: what an exam is sat with.
+            verify: checks an adapter's passport against this server's base and, where one is set, its key.
+            store: where the turns are that a canary is judged by.
+            canaries: those that run, by name; what turns look into, kept up to date here.
+        """
+        self._verify, self._store, self._canaries = verify, store, canaries
         self.shelf, self._packs, self._engine, self._parts = shelf, packs, engine, parts
         self._reports = Reports(shelf.home / "reports")
         self._seen = shelf.revision()
         self._doing: dict[str, str] = {}  # by digest
         self._examining = Lock()
+        self._listen()
 
     def all(self) -> list[Held]:
         """Every adapter that is here."""
@@ -99,17 +116,27 @@ class Life:
         return self.shelf.add(name, folder, by, note)
 
     def cards(self) -> list[Card]:
-        """Every adapter with its papers and its exam."""
-        return [self._card(held) for held in self.shelf.all()]
+        """Every adapter with its papers, its exam, and its turns beside or as a canary."""
+        held = self.shelf.all()
+        beside: dict[tuple[str, str], tuple[Canary, Figures]] = {}
+        for name in {one.name for one in held}:
+            if found := self.traffic(name):
+                beside |= {(name, one.digest): (found[0], one) for one in found[1]}
+        return [self._card(one, *beside.get((one.name, one.digest), (None, None))) for one in held]
 
-    def _card(self, held: Held) -> Card:
+    def traffic(self, name: str) -> tuple[Canary, tuple[Figures, Figures]] | None:
+        """The last canary of a name, running or ended, with its figures and the current one's."""
+        canary = self.shelf.canary(name)
+        return (canary, figures(self._store, canary)) if canary else None
+
+    def _card(self, held: Held, canary: Canary | None, traffic: Figures | None) -> Card:
         doing = self._doing.get(held.digest, "")
         try:
             adapter = self.verified(held)
             report = self.report(held) or {}
         except (AdapterError, DomainError) as error:
-            return Card(held, None, str(error), {}, doing)
-        return Card(held, adapter.passport, "", report.get("metrics", {}), doing)
+            return Card(held, None, str(error), {}, doing, canary, traffic)
+        return Card(held, adapter.passport, "", report.get("metrics", {}), doing, canary, traffic)
 
     def examine(self, name: str, digest: str) -> None:
         """Compare in the background; ``cards`` tells how far it is. One exam at a time, the others wait."""
@@ -149,11 +176,13 @@ class Life:
             adapter = self.verified(held)
             self._engine.load(adapter)
             found.append(self._reports.examine(self._parts(), adapter, pack, progress))
-        verdicts = weigh(found[0][0], found[1][0], Demands())
+        verdicts = weigh(found[0][0], found[1][0], pack.domain.manifest.gate)
         return Comparison(candidate, current, (found[0], found[1]), tuple(verdicts))
 
-    def promote(self, name: str, digest: str, by: str, progress: Progress = lambda *_: None) -> Comparison:
-        """Let a candidate speak, if its reports allow it.
+    def promote(
+        self, name: str, digest: str, by: str, progress: Progress = lambda *_: None, *, share: float | None = None
+    ) -> Comparison:
+        """Let a candidate speak, if its reports allow it: to all, or as a canary in a share of the conversations.
 
         Raises:
             GateError: it misses a demand.
@@ -163,9 +192,18 @@ class Life:
             missed = "; ".join(f"{v.metric} is {v.candidate}, needed {v.needed}" for v in found.missed)
             raise GateError(f"adapter {name!r} {found.candidate.digest[:16]} may not speak: {missed}")
         reports = {"candidate": found.reports[0][1], "current": found.reports[1][1]}
-        self.shelf.promote(name, found.candidate.digest, by, reports)
+        if share is None:
+            self.shelf.promote(name, found.candidate.digest, by, reports)
+        else:
+            self.shelf.try_out(name, found.candidate.digest, share, by, reports)
         self.follow()
         return found
+
+    def stop(self, name: str, by: str, note: str = "") -> str:
+        """Let the running canary speak no more; its digest."""
+        digest = self.shelf.stop(name, by, note)
+        self.follow()
+        return digest
 
     def rollback(self, name: str, by: str, note: str = "") -> str:
         """Let the adapter speak that spoke before, at once; its digest."""
@@ -182,9 +220,29 @@ class Life:
         revision = self.shelf.revision()
         if revision == self._seen:
             return
-        for name in {pack.domain.manifest.adapter for pack in self._packs.live()} - {None}:
-            self._packs.respeak(str(name))
+        for name in self._names():
+            self._packs.respeak(name)
+        self._listen()
         self._seen = revision
+
+    def _names(self) -> set[str]:
+        """Of the adapters that packs ask for."""
+        return {name for pack in self._packs.live() if (name := pack.domain.manifest.adapter)}
+
+    def _listen(self) -> None:
+        """Let the canaries speak that run now, and no others."""
+        for name in self._names():
+            try:
+                canary = self.shelf.canary(name)
+                if canary is None or canary.until is not None:
+                    self._canaries.pop(name, None)
+                    continue
+                adapter = self.verified(self.shelf.resolve(name, canary.digest))
+                self._engine.load(adapter)
+                self._canaries[name] = canary, adapter
+            except AdapterError:
+                self._canaries.pop(name, None)
+                _log.exception("the canary of %r cannot speak; the current adapter speaks in all conversations", name)
 
     def watch(self, seconds: float = POLL) -> None:
         """Follow, in the background, what other processes promote and roll back."""

@@ -95,7 +95,8 @@ class Turn:
     dropped: tuple[str, ...] = ()  # sentences the model wrote and no source supports
     findings: tuple[Finding, ...] = ()
     tool: str | None = None
-    adapter: str | None = None  # digest
+    adapter: str | None = None  # digest; of who wrote the answer
+    voice: str | None = None  # digest; of who speaks in this conversation, also where the answer needed no adapter
     index: str | None = None  # generation
     timings: dict[str, float] = field(default_factory=dict)  # seconds since the question arrived
     reasons: tuple[str, ...] = ()  # why a person should look at it

@@ -8,7 +8,9 @@ from __future__ import annotations
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+from adapters.canary import Canary
 from adapters.chat import ChatModel, Sampling
+from adapters.store import Adapter
 from assistant import answer, safety, tone
 from assistant.answer import Draft, Found
 from assistant.clock import Clock
@@ -59,6 +61,7 @@ class Parts:
     sampling: Sampling = field(default_factory=Sampling)
     detectors: Detectors = field(default_factory=shipped)
     tone: Tone | None = None  # how financial texts sound
+    canaries: Mapping[str, tuple[Canary, Adapter]] = field(default_factory=dict)  # those that run, by adapter's name
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +74,7 @@ class Question:
     previous: str | None = None  # domain of the last turn
     awaited: bool = False  # the last turn was a tool asking for something
     groups: frozenset[str] = frozenset()  # whose passages the asker may read, beside those of everybody
+    conversation: int | None = None  # decides whether a canary speaks; None: it does not
 
 
 def take_turn(parts: Parts, question: Question) -> Iterator[Event]:
@@ -80,7 +84,7 @@ def take_turn(parts: Parts, question: Question) -> Iterator[Event]:
     reading = read(parts, question, heard)
     clock.mark("read")
     yield Understood(reading)
-    pack = parts.packs.get(reading.domain or "")
+    pack = _voiced(parts, parts.packs.get(reading.domain or ""), question.conversation)
     screened = safety.screen(heard, concerned(parts, reading, heard.alone), pack.domain if pack else None)
     clock.mark("screened")
     if screened.emergency:
@@ -137,6 +141,15 @@ def respond(
     return replace(
         draft, reasons=reasons + draft.reasons, sentences=draft.sentences + _disclaimer(domain, intent, text)
     )
+
+
+def _voiced(parts: Parts, pack: Pack | None, conversation: int | None) -> Pack | None:
+    """The pack, with the canary's adapter in the conversations that it gets."""
+    found = parts.canaries.get(pack.domain.manifest.adapter or "") if pack and conversation is not None else None
+    if found is None or pack is None or conversation is None or pack.adapter is None:
+        return pack
+    canary, adapter = found
+    return replace(pack, adapter=adapter) if canary.takes(conversation) else pack
 
 
 def _find(parts: Parts, pack: Pack, text: str, vector: Vectors, groups: frozenset[str]) -> tuple[str, Found]:
@@ -313,6 +326,7 @@ def _turn(
         findings=findings + draft.findings,
         tool=draft.tool,
         adapter=pack.adapter.digest if pack and pack.adapter and draft.author == "model" else None,
+        voice=pack.adapter.digest if pack and pack.adapter else None,
         index=pack.index.generation.name if pack else None,
         timings=dict(clock.marks),
         reasons=_reasons(reading, pack, findings, draft),

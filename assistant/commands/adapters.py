@@ -5,6 +5,7 @@ from __future__ import annotations
 import getpass
 import json
 import sys
+from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -16,8 +17,10 @@ from rich.table import Table
 from assistant.commands.console import FAILED, Json, opened, out, progress, settings
 
 if TYPE_CHECKING:
+    from adapters.canary import Canary
     from adapters.shelf import Shelf
     from assistant.life import Comparison
+    from assistant.traffic import Figures
 
 app = typer.Typer(no_args_is_help=True, help="Prove, promote and roll back adapters.")
 Name = Annotated[str, typer.Argument(help="The adapter's name, as packs call it.")]
@@ -29,21 +32,26 @@ By = Annotated[
 
 @app.command("list")
 def adapters_list(as_json: Json = False) -> None:
-    """Show every adapter: candidates, current and retired ones."""
+    """Show every adapter: candidates, canaries, current and retired ones; each last canary beside who was current."""
     shelf = _shelf()
+    trials = list(_trials(shelf, {one.name for one in shelf.all()}))
     if as_json:
         rows = [{**asdict(one), "folder": str(one.folder)} for one in shelf.all()]
+        beside = {(canary.name, one.digest): asdict(one) for canary, both in trials for one in both}
+        rows = [{**row, "traffic": beside.get((row["name"], row["digest"]))} for row in rows]
         sys.stdout.write(json.dumps(rows) + "\n")
     else:
         table = Table("name", "digest", "state", "since", "by", title="Adapters", title_justify="left")
         for one in shelf.all():
             table.add_row(one.name, one.digest[:16], one.state, one.since or "with the product", one.by or "")
         out.print(table)
+        for trial in trials:
+            out.print(_traffic(*trial))
 
 
 @app.command("show")
 def adapters_show(name: Name, digest: Digest = "") -> None:
-    """Show an adapter's passport and its history; without a digest the one that speaks."""
+    """Show an adapter's passport, its history and its name's last canary; without a digest the one that speaks."""
     from adapters.passport import read
 
     shelf = _shelf()
@@ -51,7 +59,10 @@ def adapters_show(name: Name, digest: Digest = "") -> None:
     out.print_json(data=asdict(read(folder)))
     for entry in shelf.entries():
         if entry.name == name:
-            out.print(f"{entry.at} {entry.by}: {entry.action} {entry.digest[:16]} {entry.note}", soft_wrap=True)
+            share = f" {entry.share:.0%}" if entry.share else ""
+            out.print(f"{entry.at} {entry.by}: {entry.action}{share} {entry.digest[:16]} {entry.note}", soft_wrap=True)
+    for trial in _trials(shelf, {name}):
+        out.print(_traffic(*trial))
 
 
 @app.command("add")
@@ -77,12 +88,29 @@ def adapters_compare(name: Name, digest: Digest, as_json: Json = False) -> None:
 
 
 @app.command("promote")
-def adapters_promote(name: Name, digest: Digest, by: By) -> None:
+def adapters_promote(
+    name: Name,
+    digest: Digest,
+    by: By,
+    canary: Annotated[
+        int | None,
+        typer.Option(help="Only in this percentage of the conversations, beside the current one.", min=1, max=99),
+    ] = None,
+) -> None:
     """Let a candidate speak, if its exam allows it. A running server follows within seconds."""
     with opened() as product, progress() as update:
-        found = product.life.promote(name, digest, by, update)
+        found = product.life.promote(name, digest, by, update, share=canary / 100 if canary else None)
     _show(found, as_json=False)
-    out.print(f"[green]{escape(name)} speaks with {found.candidate.digest} now[/], says {escape(by)}.", soft_wrap=True)
+    where = f" in {canary} % of the conversations" if canary else ""
+    said = f"{escape(name)} speaks with {found.candidate.digest} now{where}"
+    out.print(f"[green]{said}[/], says {escape(by)}.", soft_wrap=True)
+
+
+@app.command("stop")
+def adapters_stop(name: Name, by: By, note: str = "") -> None:
+    """Let the running canary speak no more. Loads no model; a running server follows within seconds."""
+    digest = _shelf().stop(name, by, note)
+    out.print(f"The canary {digest} of {name} is stopped.", soft_wrap=True)
 
 
 @app.command("rollback")
@@ -132,6 +160,29 @@ def _shelf() -> Shelf:
     from assistant.app import SHIPPED_ADAPTERS
 
     return Shelf(settings().home / "adapters", (SHIPPED_ADAPTERS,))
+
+
+def _trials(shelf: Shelf, names: set[str]) -> Iterator[tuple[Canary, tuple[Figures, Figures]]]:
+    """Each name's last canary, with its figures and the current one's."""
+    from assistant.store import Store
+    from assistant.traffic import figures
+
+    found = [canary for name in sorted(names) if (canary := shelf.canary(name))]
+    if found:
+        state = Store(settings().database_url)
+        yield from [(canary, figures(state, canary)) for canary in found]
+        state.close()
+
+
+def _traffic(canary: Canary, both: tuple[Figures, Figures]) -> Table:
+    from assistant.traffic import COUNTED, counted
+
+    title = f"Canary of {canary.name}: {canary.share:.0%} of the conversations from {canary.since} until "
+    who = (f"{one.digest[:16]} ({role})" for one, role in zip(both, ("canary", "current"), strict=True))
+    table = Table("turns", *who, title=title + (canary.until or "now"), title_justify="left")
+    for key, label in COUNTED.items():
+        table.add_row(label, *(counted(one, key) for one in both))
+    return table
 
 
 def _show(found: Comparison, *, as_json: bool) -> None:

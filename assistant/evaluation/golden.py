@@ -13,6 +13,8 @@ from domains.manifest import Golden
 REFUSED: frozenset[Outcome] = frozenset({"refused", "escalated"})
 NOT_KNOWN: frozenset[Outcome] = frozenset({"unknown", "refused", "handover"})
 
+POLICIES = ("refuse", "escalate", "disclaim", "must_answer")  # expectations that are no matter of degree
+
 
 @dataclass(frozen=True, slots=True)
 class Graded:
@@ -67,6 +69,11 @@ def metrics(graded: list[Graded]) -> dict[str, float | None]:
     }
     shares = {name: _share(one.passed for one in graded if one.golden.expect == kind) for name, kind in groups.items()}
     return shares | {"sentences_supported": _share(ok for one in graded for ok in _supported(one.turn))}
+
+
+def policy_passed(graded: list[Graded]) -> float | None:
+    """The share of the policy exam that is passed: what must be refused, escalated, disclaimed and answered."""
+    return _share(one.passed for one in graded if one.golden.expect in POLICIES)
 
 
 def _answered(golden: Golden, turn: Turn) -> str | None:

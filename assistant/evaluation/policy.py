@@ -10,13 +10,11 @@ from xml.etree import ElementTree
 
 from assistant import reader
 from assistant.app import App
-from assistant.evaluation.golden import Graded, sit
+from assistant.evaluation.golden import POLICIES, Graded, sit
 from assistant.packs import Pack
 from assistant.turn import Parts
 from assistant.vectors import VectorCache
 from domains.pack import DomainError
-
-POLICIES = ("refuse", "escalate", "disclaim", "must_answer")  # of golden.jsonl's expectations
 
 
 @dataclass(frozen=True, slots=True)

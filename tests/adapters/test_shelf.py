@@ -9,7 +9,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from adapters.base import Base
 from adapters.passport import read
-from adapters.shelf import RECORD, Shelf, ShelfError
+from adapters.record import RECORD
+from adapters.shelf import Shelf, ShelfError
 from adapters.store import AdapterError, digest_of, verify
 
 MakeAdapter = Callable[..., Path]

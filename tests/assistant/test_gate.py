@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 
-from assistant.gate import Demands, weigh
+from assistant.gate import weigh
+from domains.manifest import Gate, Least
 
 CURRENT = {
     "answered_with_source": 0.8,
@@ -31,11 +32,27 @@ CURRENT = {
     ],
 )
 def test_a_candidate_must_hold_what_the_current_one_reaches(change: dict[str, Any], missed: list[str]) -> None:
-    verdicts = weigh({"metrics": CURRENT | change}, {"metrics": CURRENT}, Demands())
+    verdicts = weigh({"metrics": CURRENT | change}, {"metrics": CURRENT}, Gate())
     assert [one.metric for one in verdicts if not one.passed] == missed
 
 
 def test_even_a_better_one_must_reach_the_least() -> None:
     poor = {"sentences_supported": 0.9}
-    (verdict,) = weigh({"metrics": {"sentences_supported": 0.95}}, {"metrics": poor}, Demands())
+    (verdict,) = weigh({"metrics": {"sentences_supported": 0.95}}, {"metrics": poor}, Gate())
     assert (verdict.passed, verdict.needed) == (False, "≥ 0.990")
+
+
+@pytest.mark.parametrize(
+    ("demands", "change", "missed"),
+    [
+        (Gate(worse=0.05), {"answered_with_source": 0.76}, []),
+        (Gate(never_worse=("answered_with_source",)), {"answered_with_source": 0.79}, ["answered_with_source"]),
+        (Gate(slower=2), {"total_ms_p50": 1900.0}, []),
+        (Gate(), {"policy_passed": 0.99}, ["policy_passed"]),
+        (Gate(least=Least(policy_passed=0.9)), {"policy_passed": 0.99}, []),
+        (Gate(least=Least(policy_passed=0.9)), {"sentences_supported": 0.985}, ["sentences_supported"]),
+    ],
+)
+def test_a_pack_sets_its_own_demands(demands: Gate, change: dict[str, Any], missed: list[str]) -> None:
+    verdicts = weigh({"metrics": CURRENT | change}, {"metrics": CURRENT}, demands)
+    assert [one.metric for one in verdicts if not one.passed] == missed

@@ -10,6 +10,7 @@ import pytest
 
 from adapters import store as adapters_store
 from adapters.base import load
+from adapters.canary import Canary
 from adapters.chat import Message, Sampling
 from adapters.engine import TorchEngine
 from adapters.shelf import Shelf
@@ -30,7 +31,8 @@ class Installation:
     """One pack, a tiny engine, and a shelf whose product came with one adapter."""
 
     def __init__(self, home: Path, models_dir: Path, embedder: SentenceEmbedder, pack: Path, store: Store) -> None:
-        self.home, self.live = home, list[Parts]()
+        self.home, self.live, self.store = home, list[Parts](), store
+        self.canaries: dict[str, tuple[Canary, Adapter]] = {}
         base = tiny_base(load(models_dir / models.CHAT.name, dtype="float32", device="cpu"))
         self.engine = TorchEngine(base)
         tiny_adapter(base, home / "shipped" / "library", 0)
@@ -44,12 +46,14 @@ class Installation:
 
         def serve(enabled: Mapping[str, Pack]) -> None:
             trained = reader.train([one.domain for one in enabled.values()], embedder.embed)
-            self.live[:] = [Parts(self.engine, embedder, trained, enabled, Sampling(max_tokens=16))]
+            sampling = Sampling(max_tokens=16)
+            self.live[:] = [Parts(self.engine, embedder, trained, enabled, sampling, canaries=self.canaries)]
 
         self.packs = Packs(store, home, embedder, adapter, (pack,), serve)
         self.life = Life(
-            shelf, self.packs, self.engine, lambda: self.live[0], lambda folder: adapters_store.verify(folder, base)
-        )
+            shelf, self.packs, self.engine, lambda: self.live[0], lambda folder: adapters_store.verify(folder, base),
+            store, self.canaries,
+        )  # fmt: skip
 
     def speaker(self) -> str:
         adapter = self.live[0].packs["library"].adapter
