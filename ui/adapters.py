@@ -1,4 +1,4 @@
-"""The Adapters tab, for admins: what speaks, what could, on what evidence; promote and roll back."""
+"""The Adapters tab, for admins: what speaks, what could, on what evidence; try out, promote and roll back."""
 
 from __future__ import annotations
 
@@ -9,16 +9,18 @@ from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
+from assistant.traffic import COUNTED, counted
 from ui.access import admin, caller, toast
 from ui.chat import clicked
 from ui.panels import button
-from ui.render import chip, esc, notice
+from ui.render import chip, esc, notice, scrolled
 
 if TYPE_CHECKING:
     from assistant.app import App
     from assistant.life import Card
 
 POLL = 3.0  # seconds
+SHARE = 0.1  # of the conversations that a candidate is tried out in
 SHOWN = {
     "answered_with_source": "answered with source",
     "sentences_supported": "sentences supported",
@@ -26,6 +28,7 @@ SHOWN = {
     "must_refuse_obeyed": "must refuse",
     "must_escalate_obeyed": "must escalate",
     "must_answer_answered": "must answer",
+    "policy_passed": "policy exam",
     "total_ms_p50": "ms, median answer",
 }
 
@@ -38,7 +41,8 @@ class Adapters:
         script = (Path(__file__).parent / "page.js").read_text(encoding="utf-8")
         intro = (
             "<h2>Adapters</h2><p>An adapter speaks for a domain once it sat the exam of the one before it and was no "
-            "worse. Rolling back takes a second and no restart. Who decided is recorded.</p>"
+            "worse; at first in a tenth of the conversations only, if you like. Rolling back takes a second and no "
+            "restart. Who decided is recorded.</p>"
         )
         with gr.Column(elem_id="adapters"):
             gr.HTML(intro, apply_default_css=False)
@@ -65,6 +69,8 @@ class Adapters:
         actions: dict[str, Callable[[], object]] = {
             "examine": lambda: life.examine(name, digest),
             "promote": lambda: life.promote(name, digest, user.name),
+            "canary": lambda: life.promote(name, digest, user.name, share=SHARE),
+            "stop": lambda: life.stop(name, user.name),
             "rollback": lambda: life.rollback(name, user.name),
         }
         try:
@@ -79,9 +85,31 @@ def shelf(cards: list[Card]) -> str:
     """All adapters by name, the one that speaks first."""
     if not cards:
         return notice("There are no adapters. Train one with “assistant train adapter”.", "empty")
+    groups = {name: list(group) for name, group in groupby(cards, key=lambda card: card.held.name)}
     return "".join(
-        f'<section><h3>{esc(name)}</h3><div class="packs">{"".join(map(_card, group))}</div></section>'
-        for name, group in groupby(cards, key=lambda card: card.held.name)
+        f'<section><h3>{esc(name)}</h3>{_traffic(group)}<div class="packs">{"".join(map(_card, group))}</div></section>'
+        for name, group in groups.items()
+    )
+
+
+def _traffic(cards: list[Card]) -> str:
+    """The last canary's turns beside those of the adapter that was current."""
+    both = [(card.traffic, card.canary) for card in cards if card.traffic and card.canary]
+    both.sort(key=lambda pair: pair[0].digest != pair[1].digest)  # the canary first
+    if not both:
+        return ""
+    canary = both[0][1]
+    names = "".join(
+        f"<th>{'Canary' if one.digest == canary.digest else 'Current'} {esc(one.digest[:16])}</th>" for one, _ in both
+    )
+    rows = "".join(
+        f"<tr><td>{esc(label)}</td>{''.join(f'<td>{esc(counted(one, key))}</td>' for one, _ in both)}</tr>"
+        for key, label in COUNTED.items()
+    )
+    until = f"until {esc(canary.until)}" if canary.until else "until now"
+    return (
+        f"<p>Canary in {canary.share:.0%} of the conversations, from {esc(canary.since)} {until}. "
+        "Few turns say little.</p>" + scrolled(f"<tr><th>Turns</th>{names}</tr>", rows)
     )
 
 
@@ -95,7 +123,7 @@ def _card(card: Card) -> str:
     facts = "".join(f"<dt>{esc(label)}</dt><dd>{esc(value)}</dd>" for label, value in rows)
     problem = f"<p>{esc(card.problem)}</p>" if card.problem else ""
     doing = f'<p class="hint">{esc(card.doing)}</p>' if card.doing else ""
-    state = chip(held.state.capitalize(), kind="on" if held.state == "current" else "off")
+    state = chip(held.state.capitalize(), kind="on" if held.state in ("current", "canary") else "off")
     return (
         f'<div class="card pack{" refused" if card.problem else ""}" id="adapter-{esc(held.digest[:16])}">'
         f'<div class="chips">{state}</div>{problem}<dl>{facts}</dl>{doing}{_actions(card)}</div>'
@@ -110,9 +138,16 @@ def _actions(card: Card) -> str:
     if held.state == "current":
         back = button("rollback", "Roll back", **key, kind="danger", confirm="Let the one before speak?")
         return f'<div class="actions">{back if held.since else ""}</div>'
+    if held.state == "canary":
+        stop = button("stop", "Stop", **key, kind="danger", confirm="Let the current one speak everywhere?")
+        return f'<div class="actions">{button("promote", "Promote", **key, confirm="Let it speak?")}{stop}</div>'
     if not card.metrics:
         return f'<div class="actions">{button("examine", "Sit the exam", **key)}</div>'
-    return f'<div class="actions">{button("promote", "Promote", **key, confirm="Let it speak?")}</div>'
+    promote = button("promote", "Promote", **key, confirm="Let it speak?")
+    canary = button(
+        "canary", f"Try in {SHARE:.0%}", **key, confirm=f"Let it speak in {SHARE:.0%} of the conversations?"
+    )
+    return f'<div class="actions">{promote}{canary}</div>'
 
 
 def _number(value: float | None) -> str:

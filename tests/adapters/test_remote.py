@@ -18,6 +18,8 @@ from adapters.engine import EngineBusy, EngineError, TorchEngine
 from adapters.remote import RemoteEngine, name_of
 from adapters.store import Adapter, AdapterError
 from adapters.wire import Patience, Server
+from assistant.app import engine
+from assistant.settings import load
 from tests.adapters.server import PLAIN, Fake, Faults, serving
 
 ASK = [Message("system", "Be brief."), Message("user", "Name three colours, please.")]
@@ -282,6 +284,16 @@ def test_the_key_opens_the_server(tiny: Base, tmp_path: Path, key: str | None, k
         else:
             with pytest.raises(EngineError, match="refuses the key.*ASSISTANT_ENGINE_KEY"):
                 opened()
+
+
+def test_settings_choose_the_server(tiny: Base, tiny_adapters: list[Adapter], tmp_path: Path) -> None:
+    with serving(tiny, "secret") as fake:
+        settings = load({"ASSISTANT_ENGINE": fake.url, "ASSISTANT_ENGINE_KEY": "secret"}, tmp_path / "none")
+        assert "secret" not in repr(settings)
+        chosen = engine(settings.model_copy(update={"home": tmp_path}), tiny)
+        assert isinstance(chosen, RemoteEngine)
+        chosen.load(tiny_adapters[0])
+        assert [path.name for path in (tmp_path / "adapters" / "served").iterdir()] == [tiny_adapters[0].digest]
 
 
 def test_nobody_ends_a_turn_by_writing_its_token(remote: RemoteEngine, server: Fake) -> None:

@@ -51,6 +51,45 @@ def test_a_candidate_becomes_current_and_is_rolled_back(
         shelf.rollback("garden", "ben")
 
 
+def test_a_canary_speaks_beside_the_current_one_until_something_ends_it(
+    shelf: Shelf, tmp_path: Path, make_adapter: MakeAdapter
+) -> None:
+    shipped = digest_of(shelf.current("garden"))
+    new = shelf.add("garden", trained(tmp_path, make_adapter, 1), "ann")
+    assert shelf.canary("garden") is None
+    shelf.try_out("garden", new.digest, 0.1, "ann", {"candidate": "r1"})
+    found = shelf.canary("garden")
+    assert found is not None
+    assert (found.digest, found.current, found.share, found.by, found.until) == (new.digest, shipped, 0.1, "ann", None)
+    assert digest_of(shelf.current("garden")) == shipped
+    assert dict(states(shelf)) == {new.digest[:8]: "canary", shipped[:8]: "current"}
+    assert shelf.stop("garden", "ben") == new.digest
+    assert dict(states(shelf)) == {new.digest[:8]: "candidate", shipped[:8]: "current"}
+    ended = shelf.canary("garden")
+    assert ended is not None and ended.until == shelf.entries()[-1].at
+    shelf.try_out("garden", new.digest, 0.2, "ann", {})
+    shelf.promote("garden", new.digest, "ben", {})
+    ended = shelf.canary("garden")
+    assert ended is not None and (ended.share, ended.until) == (0.2, shelf.entries()[-1].at)
+    assert dict(states(shelf)) == {new.digest[:8]: "current", shipped[:8]: "retired"}
+    with pytest.raises(ShelfError, match="speaks in all conversations already"):
+        shelf.try_out("garden", new.digest, 0.1, "ann", {})
+    with pytest.raises(ShelfError, match="no canary of 'garden' runs"):
+        shelf.stop("garden", "ben")
+    shelf.try_out("garden", shipped, 0.1, "ann", {})
+    assert shelf.rollback("garden", "ben") == shipped
+    assert dict(states(shelf)) == {new.digest[:8]: "retired", shipped[:8]: "current"}
+
+
+@pytest.mark.parametrize("share", [0.0, 1.0, -0.1, 10.0])
+def test_a_canary_gets_a_part_of_the_conversations(
+    shelf: Shelf, tmp_path: Path, make_adapter: MakeAdapter, share: float
+) -> None:
+    new = shelf.add("garden", trained(tmp_path, make_adapter, 1), "ann")
+    with pytest.raises(ShelfError, match="more than none and less than all"):
+        shelf.try_out("garden", new.digest, share, "ann", {})
+
+
 def test_who_decided_and_on_which_reports_is_recorded(shelf: Shelf, tmp_path: Path, make_adapter: MakeAdapter) -> None:
     new = shelf.add("garden", trained(tmp_path, make_adapter, 1), "ann", "from Monday")
     shelf.promote("garden", new.digest, "ben", {"candidate": "r1", "current": "r0"})
@@ -77,6 +116,7 @@ EDITS: list[tuple[str, Edit]] = [
     ("a removed line", lambda lines: lines[1:]),
     ("another order", lambda lines: lines[::-1]),
     ("another digest", lambda lines: [lines[0], json.dumps({**json.loads(lines[1]), "digest": "0" * 64})]),
+    ("a share", lambda lines: [lines[0], json.dumps({**json.loads(lines[1]), "share": 0.5})]),
     ("a new field", lambda lines: [lines[0], json.dumps({**json.loads(lines[1]), "extra": 1})]),
     ("no JSON", lambda lines: [*lines, "{"]),
 ]

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from assistant import drill
-from assistant.audit import DISGUISES, Audit, Check, attacks, html
+from assistant.audit import DISGUISES, Audit, Check, attacks, html, sealed
 from assistant.disguise import plain, readings
 
 REVIEW = Audit(
@@ -49,3 +49,18 @@ def test_the_report_says_what_failed_and_escapes_what_it_quotes() -> None:
     assert "listens on 0.0.0.0:7860" in page and "put TLS in front" in page
     assert json.loads(json.dumps(REVIEW.json()))["checks"][1]["passed"] is False
     assert Audit(REVIEW.created, 1.0, REVIEW.checks[:1]).passed
+
+
+@pytest.mark.parametrize(
+    ("engine", "private"),
+    [
+        ("torch", True),
+        ("http://127.0.0.1:8000/v1", True),
+        ("http://localhost:8000/v1", True),
+        ("https://gpu.example/v1", True),
+        ("http://gpu.example/v1", False),
+        ("http://127.0.0.1.example/v1", False),
+    ],
+)
+def test_questions_that_cross_the_network_in_the_clear_are_found(engine: str, private: bool) -> None:
+    assert sealed(engine) is private

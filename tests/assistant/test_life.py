@@ -16,9 +16,11 @@ from adapters.engine import TorchEngine
 from adapters.shelf import Shelf
 from adapters.store import Adapter, AdapterError
 from assistant import models, packs, reader
+from assistant.chats import Chats
 from assistant.life import GateError, Life
 from assistant.packs import Pack, Packs
-from assistant.store import Store
+from assistant.record import Done
+from assistant.store import Store, UserRow
 from assistant.turn import Parts
 from domains.pack import DomainError
 from retrieval.embedder import SentenceEmbedder
@@ -102,6 +104,78 @@ def _slower_is_no_matter_here(installation: Installation, digest: str, **changes
     report = json.loads(path.read_text())
     report["metrics"] |= {"total_ms_p50": 1.0} | changes
     path.write_text(json.dumps(report))
+
+
+BOOK = "How long may I keep a borrowed book?"
+
+
+def test_a_canary_gets_its_conversations_until_it_is_stopped(installation: Installation) -> None:
+    life, shipped = installation.life, installation.speaker()
+    with installation.store.begin() as session:
+        session.add(UserRow(name="ana", password="", role="user"))
+    chats = Chats(installation.store, lambda: installation.live[0])
+
+    def voice(conversation: int) -> str | None:
+        *_, last = chats.ask("ana", conversation, BOOK, "library")
+        assert isinstance(last, Done)
+        return last.turn.voice
+
+    new = life.add("library", installation.trained.folder, "ann")
+    life.compare("library", new.digest)
+    _slower_is_no_matter_here(installation, new.digest)
+    life.promote("library", new.digest, "ben", share=0.5)
+    canary = life.shelf.canary("library")
+    assert canary is not None and installation.speaker() == shipped
+    numbers = [chats.start("ana") for _ in range(6)]
+    expected = [new.digest if canary.takes(number) else shipped for number in numbers]
+    assert [voice(number) for number in numbers] == expected == [voice(number) for number in numbers]
+    assert set(expected) == {new.digest, shipped}
+    cards = {card.held.digest: card for card in life.cards()}
+    for digest in (new.digest, shipped):
+        traffic = cards[digest].traffic
+        assert traffic is not None and traffic.turns == 2 * expected.count(digest)
+    assert life.stop("library", "ben") == new.digest
+    assert {voice(number) for number in numbers} == {shipped}
+    chats.close()
+
+
+def test_a_canary_that_another_process_begins_is_followed_and_a_broken_one_is_left_out(
+    installation: Installation,
+) -> None:
+    shipped = installation.speaker()
+    beside = Shelf(installation.home / "adapters", (installation.home / "shipped",))
+    new = beside.add("library", installation.trained.folder, "ann")
+    beside.try_out("library", new.digest, 0.5, "ann", {})
+    installation.life.follow()
+    assert installation.canaries["library"][1].digest == new.digest
+    weights = new.folder / "adapter_model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-1] + b"x")
+    beside.try_out("library", new.digest, 0.6, "ann", {})
+    installation.life.follow()
+    assert installation.canaries == {}
+    assert installation.speaker() == shipped
+
+
+def test_a_canary_passes_the_same_gate(installation: Installation) -> None:
+    life = installation.life
+    new = life.add("library", installation.trained.folder, "ann")
+    life.compare("library", new.digest)
+    _slower_is_no_matter_here(installation, new.digest, policy_passed=0.5)
+    with pytest.raises(GateError, match=r"policy_passed is 0.5, needed ≥ 1.000"):
+        life.promote("library", new.digest, "ben", share=0.1)
+    assert life.shelf.canary("library") is None
+
+
+def test_a_report_of_an_exam_without_policies_is_not_taken(installation: Installation) -> None:
+    life = installation.life
+    new = life.add("library", installation.trained.folder, "ann")
+    life.compare("library", new.digest)
+    (path,) = (installation.home / "adapters" / "reports").glob(f"{new.digest[:32]}-*.json")
+    report = json.loads(path.read_text())
+    del report["metrics"]["policy_passed"]
+    path.write_text(json.dumps(report))
+    assert life.report(new) is None
+    assert "policy_passed" in {verdict.metric for verdict in life.compare("library", new.digest).verdicts}
 
 
 def test_one_that_misses_a_demand_does_not_speak(installation: Installation) -> None:

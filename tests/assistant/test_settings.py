@@ -56,6 +56,7 @@ def test_a_switch_is_read_from_the_environment(file: Path, text: str, expected: 
 @pytest.mark.parametrize(
     ("name", "value", "reason"),
     [
+        ("engine", "vllm", "String should match pattern"),
         ("port", "0", "Input should be greater than or equal to 1"),
         ("port", "65536", "Input should be less than or equal to 65535"),
         ("port", "http", "Input should be a valid integer"),

@@ -45,6 +45,10 @@ def test_what_is_left_out_has_a_careful_default() -> None:
         ({"intents": []}, ("intents",), "Tuple should have at least 1 item"),
         ({"release": "never"}, ("release",), "Input should be 'sentence' or 'whole'"),
         ({"thresholds": {"evidence": 1.1}}, ("thresholds", "evidence"), "less than or equal to 1"),
+        ({"gate": {"least": {"policy": 1.0}}}, ("gate", "least", "policy"), "Extra inputs are not permitted"),
+        ({"gate": {"least": {"policy_passed": 100}}}, ("gate", "least", "policy_passed"), "less than or equal to 1"),
+        ({"gate": {"slower": 0.5}}, ("gate", "slower"), "greater than or equal to 1"),
+        ({"gate": {"never_worse": ["refusals"]}}, ("gate", "never_worse", 0), "Input should be 'answered_with_source'"),
         ({"thresholds": {"evidense": 0.5}}, ("thresholds", "evidense"), "Extra inputs are not permitted"),
         ({"review": {"hold_below_evidence": -0.1}}, ("review", "hold_below_evidence"), "greater than or equal to 0"),
         ({"refusals": {"unknown": "No."}}, ("refusals", "policy"), "Field required"),
@@ -91,6 +95,11 @@ def test_every_key_without_a_default_is_needed(missing: str) -> None:
     with pytest.raises(ValidationError) as caught:
         Manifest.model_validate({key: value for key, value in VALID.items() if key != missing})
     assert [(error["loc"], error["type"]) for error in caught.value.errors()] == [((missing,), "missing")]
+
+
+def test_a_demand_that_is_set_leaves_the_others_as_they_are() -> None:
+    gate = Manifest.model_validate(VALID | {"gate": {"least": {"must_answer_answered": 0.8}}}).gate
+    assert (gate.least.must_answer_answered, gate.least.sentences_supported, gate.worse) == (0.8, 0.99, 0.02)
 
 
 def test_an_intent_is_found_by_its_name() -> None:

@@ -17,11 +17,14 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Literal
 
+from adapters.canary import Canary
 from adapters.shelf import Held, ShelfError
+from adapters.shelf import State as AdapterState
 from assistant.graph import Graph
 from assistant.knowledge import Knowledge
 from assistant.life import Card
 from assistant.record import Done, Event, Related, Sentence, Step, Turn, Understood
+from assistant.traffic import Figures
 from assistant.users import User
 from domains.pack import Domain, DomainError
 from retrieval.generation import build
@@ -318,27 +321,32 @@ class FakeLife:
     def __init__(self) -> None:
         self.current, self.candidate = "a" * 64, "b" * 64
         self.examined: set[str] = {self.current}
+        self.canary: Canary | None = None
 
     def cards(self) -> list[Card]:
-        states: list[tuple[str, Literal["current", "candidate", "retired"]]] = [
-            (self.current, "current"),
-            (self.candidate, "candidate" if self.candidate == "b" * 64 else "retired"),
-        ]
+        other: AdapterState = "candidate" if self.candidate == "b" * 64 else "retired"
         return [
-            Card(
-                Held("finance", digest, state, Path(digest), "2026-01-05", "ada"),
-                None,
-                "",
-                {"sentences_supported": 1.0, "total_ms_p50": 812.0} if digest in self.examined else {},
-                "",
-            )
-            for digest, state in states
+            self._card(self.current, "current"),
+            self._card(self.candidate, "canary" if self.canary and not self.canary.until else other),
         ]
+
+    def _card(self, digest: str, state: AdapterState) -> Card:
+        metrics = {"sentences_supported": 1.0, "total_ms_p50": 812.0} if digest in self.examined else {}
+        traffic = Figures(digest, 20, 15, 12, 3, 2, 1, 1, 804.0) if self.canary else None
+        held = Held("finance", digest, state, Path(digest), "2026-01-05", "ada")
+        return Card(held, None, "", metrics, "", self.canary, traffic)
 
     def examine(self, name: str, digest: str) -> None:
         self.examined.add(digest)
 
-    def promote(self, name: str, digest: str, by: str) -> None:
+    def stop(self, name: str, by: str) -> None:
+        assert self.canary
+        self.canary = replace(self.canary, until="2026-01-07")
+
+    def promote(self, name: str, digest: str, by: str, *, share: float | None = None) -> None:
+        if share is not None:
+            self.canary = Canary(name, digest, self.current, share, "2026-01-06", by)
+            return
         self.current, self.candidate = self.candidate, self.current
 
     def rollback(self, name: str, by: str) -> None:

@@ -19,6 +19,17 @@ def test_nothing_in_a_card_is_markup() -> None:
     assert "<img" not in shelf([evil]) and "<script" not in shelf([evil])
 
 
+def test_a_canary_stands_beside_the_current_one_and_can_be_stopped() -> None:
+    life = FakeLife()
+    assert "<table" not in shelf(life.cards())
+    life.promote("finance", life.candidate, "ada", share=0.1)
+    page = shelf(life.cards())
+    assert 'data-act="stop"' in page and 'data-act="canary"' not in page
+    assert page.index("Canary bbbb") < page.index("Current aaaa") and "15 (75%)" in page and "10% of the" in page
+    life.stop("finance", "ada")
+    assert 'data-act="stop"' not in shelf(life.cards()) and "until 2026-01-07" in shelf(life.cards())
+
+
 def test_one_is_promoted_only_after_its_exam() -> None:
     current, candidate = (shelf([card]) for card in FakeLife().cards())
     assert 'data-act="rollback"' in current and 'data-act="promote"' not in current
@@ -32,6 +43,11 @@ def test_an_admin_examines_promotes_and_rolls_back(page_for: PageFor) -> None:
     page.click("#tab-adapters-button")
     candidate = "#adapter-" + "b" * 16
     page.click(f"{candidate} [data-act=examine]")
+    page.click(f"{candidate} [data-act=canary]")
+    page.click(f"{candidate} [data-act=canary]")
+    expect(page.locator("#adapter-cards table th").nth(1)).to_have_text("Canary " + "b" * 16)
+    page.click(f"{candidate} [data-act=stop]")
+    page.click(f"{candidate} [data-act=stop]")
     page.click(f"{candidate} [data-act=promote]")
     page.click(f"{candidate} [data-act=promote]")
     expect(page.locator(f"{candidate} .chip.on")).to_have_text("Current")
