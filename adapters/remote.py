@@ -2,11 +2,13 @@
 
 What the server says of itself is not trusted. The base model in this process is the witness: what it and each adapter
 say to a few probes is computed here, and an adapter speaks only if the server is heard to say the same, alone and among
-others. Names on the server carry the adapter's whole digest, so that nothing there can be mixed up with an older one.
+others, and now and then again. Names on the server carry the adapter's whole digest, so that nothing there can be mixed
+up with an older one.
 """
 
 from __future__ import annotations
 
+import logging
 import shutil
 import tempfile
 import threading
@@ -25,8 +27,10 @@ from adapters.wire import Server, UnknownModel
 from adapters.witness import BASE, TRIALS, WORDS, Testimony, judge, testify
 
 NEIGHBOURS = 2  # adapters that speak at the same time while a new one proves itself, beside the base
+LASTS = 600.0  # seconds that a proof holds; then it is repeated, beside the requests
 CROWD = 2  # times that each of them is asked
 AGAIN = 10.0  # seconds after which an adapter that could not be admitted is tried again
+_log = logging.getLogger(__name__)
 
 
 def name_of(digest: str) -> str:
@@ -37,13 +41,16 @@ def name_of(digest: str) -> str:
 class RemoteEngine:
     """See ``ChatModel``. Adapters are pushed to the server when they are loaded, and again when it was restarted."""
 
-    def __init__(self, base: Base, server: Server, folder: Path, model: str | None = None) -> None:
+    def __init__(
+        self, base: Base, server: Server, folder: Path, model: str | None = None, lasts: float = LASTS
+    ) -> None:
         """
         Args:
             base: the same model as the server's; the witness.
             server: what generates.
             folder: where adapters are laid for the server, which reads them under the same path.
             model: what the base is called on the server; None where it lists one only.
+            lasts: seconds that an adapter's proof holds.
 
         Raises:
             EngineError: the server cannot be reached, or serves another base model.
@@ -51,11 +58,12 @@ class RemoteEngine:
         self.base, self._server, self._folder = base, server, folder
         self._model = model or _only(server)
         self._known: dict[str, Adapter] = {}
-        self._admitted: set[str] = set()
+        self._admitted: dict[str, float] = {}  # when each proved itself, on the monotonic clock
         self._failed: dict[str, tuple[float, AdapterError]] = {}  # when, on the monotonic clock, and why
         self._expected: dict[str, Testimony] = {BASE: testify(base, None)}  # by digest
         self._neighbours: deque[str] = deque(maxlen=NEIGHBOURS)
-        self._mutex = threading.Lock()  # one adapter at a time is admitted
+        self._mutex = threading.Lock()  # one adapter at a time proves itself
+        self._lasts, self._renewing = lasts, threading.Lock()
         try:
             judge(f"{BASE} {base.digest[:16]}", self._ask(self._model), self._expected[BASE], {})
         except AdapterError as error:
@@ -95,6 +103,7 @@ class RemoteEngine:
             yield from self._server.stream(self._model, messages, sampling)
             return
         self._admit(self._known[adapter])
+        self._renew(self._known[adapter])
         try:
             yield from self._server.stream(name_of(adapter), messages, sampling)
         except UnknownModel:  # before the first piece: the server was restarted, and all must prove themselves again
@@ -107,6 +116,8 @@ class RemoteEngine:
     def _admit(self, adapter: Adapter) -> None:
         """Push an adapter to the server, unless it has it, and let it prove itself; nothing where it did."""
         digest = adapter.digest
+        if digest in self._admitted:  # nobody waits while another one proves itself
+            return
         with self._mutex:
             if digest in self._admitted:
                 return
@@ -122,8 +133,34 @@ class RemoteEngine:
                 refusal = AdapterError(f"adapter {adapter.name!r} {digest[:16]} does not speak: {error}")
                 self._failed[digest] = time.monotonic(), refusal
                 raise refusal from error
-            self._admitted.add(digest)
+            self._admitted[digest] = time.monotonic()
             self._neighbours.append(digest)
+
+    def _renew(self, adapter: Adapter) -> None:
+        """Repeat an old proof in the background: what a server serves can be changed behind our back."""
+        old = time.monotonic() - self._admitted.get(adapter.digest, time.monotonic()) >= self._lasts
+        if old and self._renewing.acquire(blocking=False):
+            threading.Thread(target=self._repeat, args=(adapter,), name="adapters-proof", daemon=True).start()
+
+    def _repeat(self, adapter: Adapter) -> None:
+        digest = adapter.digest
+        try:
+            with self._mutex:
+                self._prove(adapter)
+                self._admitted[digest] = time.monotonic()
+        except AdapterError:
+            _log.exception("the server does not serve adapter %s any more; it is pushed and proved again", digest)
+            self._admitted.pop(digest, None)
+            with suppress(ValueError):
+                self._neighbours.remove(digest)
+            with suppress(EngineError):
+                self._server.drop(name_of(digest))
+        except EngineError:
+            _log.exception(
+                "adapter %s could not be heard; it speaks on, and is heard again at the next request", digest
+            )
+        finally:
+            self._renewing.release()
 
     def _push(self, adapter: Adapter) -> None:
         folder = _laid(adapter, self._folder)

@@ -80,7 +80,7 @@ class Reports:
             "at": datetime.now(UTC).isoformat(timespec="seconds"),
             "metrics": exam.metrics(graded)
             | {"policy_passed": exam.policy_passed(graded), "total_ms_p50": _median_ms(graded)},
-            "failures": [[one.golden.ask, one.failure] for one in graded if one.failure],
+            "failures": [[one.golden.expect, one.golden.ask, one.failure] for one in graded if one.failure],
         }
         path = self._path(adapter, pack)
         path.parent.mkdir(parents=True, exist_ok=True)

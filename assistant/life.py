@@ -14,6 +14,7 @@ from adapters.chat import Engine
 from adapters.passport import Passport
 from adapters.shelf import Entry, Held, Shelf
 from adapters.store import Adapter, AdapterError
+from assistant.evaluation.golden import POLICIES
 from assistant.gate import Progress, Report, Reports, Verdict, weigh
 from assistant.packs import Pack, Packs
 from assistant.store import Store
@@ -42,6 +43,12 @@ class Comparison:
     def missed(self) -> list[Verdict]:
         """The demands that the candidate does not meet."""
         return [verdict for verdict in self.verdicts if not verdict.passed]
+
+    @property
+    def failed_policies(self) -> list[str]:
+        """The questions of the policy exam that the candidate fails, each with why."""
+        failures = self.reports[0][0]["failures"]
+        return [f"{ask!r} [{expect}] {why}" for expect, ask, why in failures if expect in POLICIES]
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,7 +197,8 @@ class Life:
         found = self.compare(name, digest, progress)
         if found.missed:
             missed = "; ".join(f"{v.metric} is {v.candidate}, needed {v.needed}" for v in found.missed)
-            raise GateError(f"adapter {name!r} {found.candidate.digest[:16]} may not speak: {missed}")
+            failed = "".join(f"; {one}" for one in found.failed_policies[:3])
+            raise GateError(f"adapter {name!r} {found.candidate.digest[:16]} may not speak: {missed}{failed}")
         reports = {"candidate": found.reports[0][1], "current": found.reports[1][1]}
         if share is None:
             self.shelf.promote(name, found.candidate.digest, by, reports)

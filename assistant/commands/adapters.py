@@ -189,7 +189,8 @@ def _show(found: Comparison, *, as_json: bool) -> None:
     if as_json:
         rows = [asdict(verdict) for verdict in found.verdicts]
         digests = {"candidate": found.candidate.digest, "current": found.current.digest}
-        sys.stdout.write(json.dumps({**digests, "passed": not found.missed, "demands": rows}) + "\n")
+        verdict = {"passed": not found.missed, "demands": rows, "failed_policies": found.failed_policies}
+        sys.stdout.write(json.dumps(digests | verdict) + "\n")
         return
     title = f"{found.candidate.digest[:16]} (candidate) against {found.current.digest[:16]} (current)"
     table = Table("metric", "candidate", "current", "needed", "", title=title, title_justify="left")
@@ -197,3 +198,5 @@ def _show(found: Comparison, *, as_json: bool) -> None:
         shown = ["-" if value is None else f"{value:.3f}" for value in (one.candidate, one.current)]
         table.add_row(one.metric, *shown, one.needed, "[green]met[/]" if one.passed else "[red]missed[/]")
     out.print(table)
+    for failed in found.failed_policies:
+        out.print(f"[red]policy[/] {escape(failed)}", soft_wrap=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import replace
@@ -198,6 +199,23 @@ def test_a_restarted_server_gets_its_adapters_again(
         with pytest.raises(AdapterError, match=why):
             say(remote, first.digest)
     assert sum(path == "load_lora_adapter" for path, _ in server.asked) == 4
+
+
+def test_an_adapter_that_is_changed_behind_our_back_is_found_out_and_replaced(
+    server: Fake, wire: Server, tiny: Base, tiny_adapters: list[Adapter], tmp_path: Path
+) -> None:
+    engine = RemoteEngine(tiny, wire, tmp_path, lasts=0)
+    adapter = tiny_adapters[0]
+    engine.load(adapter)
+    said, name = say(engine, adapter.digest), name_of(adapter.digest)
+    server.load(name, tiny_adapters[1].folder)
+    assert say(engine, adapter.digest) != said
+    for _ in range(200):
+        if [path for path, _ in server.asked].count("load_lora_adapter") == 2:
+            break
+        time.sleep(0.1)
+        say(engine, adapter.digest)
+    assert say(engine, adapter.digest) == said
 
 
 def test_a_failing_server_is_asked_again_and_then_given_up(remote: RemoteEngine, server: Fake) -> None:

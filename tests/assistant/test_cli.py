@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -12,7 +13,9 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
+from adapters.shelf import Shelf
 from assistant import cli
+from assistant.app import SHIPPED_ADAPTERS
 from assistant.store import Store
 from assistant.users import Users
 
@@ -100,3 +103,24 @@ def test_a_pack_is_checked_without_being_added(tiny_pack: TinyPack, tmp_path: Pa
     )
     assert result.exit_code == 0, result.output
     assert not (tmp_path / "home").exists()
+
+
+def test_a_canary_is_listed_with_its_turns_and_stopped(tmp_path: Path) -> None:
+    shelf = Shelf(tmp_path / "adapters", (SHIPPED_ADAPTERS,))
+    new = shelf.add("finance", SHIPPED_ADAPTERS / "medical", "ann")
+    shelf.try_out("finance", new.digest, 0.1, "ann", {})
+
+    def said(*arguments: str) -> str:
+        environment = {"ASSISTANT_HOME": str(tmp_path), "COLUMNS": "200"}
+        result = CliRunner().invoke(cli.app, ["adapters", *arguments], env=environment)
+        assert result.exit_code == 0, result.output
+        return result.output
+
+    assert "Canary of finance: 10% of the conversations" in said("list") and "refused or escalated" in said("list")
+    (row,) = (
+        one for one in json.loads(said("list", "--json")) if (one["name"], one["digest"]) == ("finance", new.digest)
+    )
+    assert (row["state"], row["traffic"]["turns"]) == ("canary", 0)
+    assert "ann: canary 10% " + new.digest[:16] in said("show", "finance")
+    assert new.digest in said("stop", "finance", "--by", "ben")
+    assert shelf.resolve("finance", new.digest).state == "candidate"

@@ -103,6 +103,7 @@ def _slower_is_no_matter_here(installation: Installation, digest: str, **changes
     (path,) = (installation.home / "adapters" / "reports").glob(f"{digest[:32]}-*.json")
     report = json.loads(path.read_text())
     report["metrics"] |= {"total_ms_p50": 1.0} | changes
+    report["failures"] += [["refuse", "Who has the atlas?", "was answered"], ["answer", "How long?", "was not"]]
     path.write_text(json.dumps(report))
 
 
@@ -161,7 +162,9 @@ def test_a_canary_passes_the_same_gate(installation: Installation) -> None:
     new = life.add("library", installation.trained.folder, "ann")
     life.compare("library", new.digest)
     _slower_is_no_matter_here(installation, new.digest, policy_passed=0.5)
-    with pytest.raises(GateError, match=r"policy_passed is 0.5, needed ≥ 1.000"):
+    with pytest.raises(
+        GateError, match=r"policy_passed is 0.5, needed ≥ 1.000; 'Who has the atlas\?' \[refuse\] was answered$"
+    ):
         life.promote("library", new.digest, "ben", share=0.1)
     assert life.shelf.canary("library") is None
 
