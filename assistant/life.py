@@ -248,9 +248,9 @@ class Life:
                 adapter = self.verified(self.shelf.resolve(name, canary.digest))
                 self._engine.load(adapter)
                 self._canaries[name] = canary, adapter
-            except AdapterError:
+            except AdapterError as error:
                 self._canaries.pop(name, None)
-                _log.exception("the canary of %r cannot speak; the current adapter speaks in all conversations", name)
+                _log.error("the canary of %r cannot speak, the current adapter speaks in its place: %s", name, error)
 
     def watch(self, seconds: float = POLL) -> None:
         """Follow, in the background, what other processes promote and roll back."""

@@ -132,18 +132,18 @@ def _card(card: Card) -> str:
 
 def _actions(card: Card) -> str:
     held = card.held
+    key: dict[str, str] = {"key": held.name, "text": held.digest}
+    promote = "" if card.problem else button("promote", "Promote", **key, confirm="Let it speak?")
+    if held.state == "canary":
+        stop = button("stop", "Stop", **key, kind="danger", confirm="Let the current one speak everywhere?")
+        return f'<div class="actions">{promote}{stop}</div>'
     if card.problem:
         return ""
-    key: dict[str, str] = {"key": held.name, "text": held.digest}
     if held.state == "current":
         back = button("rollback", "Roll back", **key, kind="danger", confirm="Let the one before speak?")
         return f'<div class="actions">{back if held.since else ""}</div>'
-    if held.state == "canary":
-        stop = button("stop", "Stop", **key, kind="danger", confirm="Let the current one speak everywhere?")
-        return f'<div class="actions">{button("promote", "Promote", **key, confirm="Let it speak?")}{stop}</div>'
     if not card.metrics:
         return f'<div class="actions">{button("examine", "Sit the exam", **key)}</div>'
-    promote = button("promote", "Promote", **key, confirm="Let it speak?")
     canary = button(
         "canary", f"Try in {SHARE:.0%}", **key, confirm=f"Let it speak in {SHARE:.0%} of the conversations?"
     )

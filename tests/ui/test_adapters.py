@@ -26,6 +26,8 @@ def test_a_canary_stands_beside_the_current_one_and_can_be_stopped() -> None:
     page = shelf(life.cards())
     assert 'data-act="stop"' in page and 'data-act="canary"' not in page
     assert page.index("Canary bbbb") < page.index("Current aaaa") and "15 (75%)" in page and "10% of the" in page
+    broken = [replace(card, problem="a byte was changed") for card in life.cards()]
+    assert 'data-act="stop"' in shelf(broken) and 'data-act="promote"' not in shelf(broken)
     life.stop("finance", "ada")
     assert 'data-act="stop"' not in shelf(life.cards()) and "until 2026-01-07" in shelf(life.cards())
 
