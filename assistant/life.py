@@ -18,7 +18,7 @@ from assistant.evaluation.golden import POLICIES
 from assistant.gate import Progress, Report, Reports, Verdict, weigh
 from assistant.packs import Pack, Packs
 from assistant.store import Store
-from assistant.traffic import Figures, figures
+from assistant.traffic import Figures, figures, summary
 from assistant.turn import Parts
 from domains.pack import DomainError
 
@@ -201,7 +201,9 @@ class Life:
             raise GateError(f"adapter {name!r} {found.candidate.digest[:16]} may not speak: {missed}{failed}")
         reports = {"candidate": found.reports[0][1], "current": found.reports[1][1]}
         if share is None:
-            self.shelf.promote(name, found.candidate.digest, by, reports)
+            trial = self.traffic(name)
+            ran = trial and trial[0].until is None and trial[0].digest == found.candidate.digest
+            self.shelf.promote(name, found.candidate.digest, by, reports, summary(*trial[1]) if trial and ran else "")
         else:
             self.shelf.try_out(name, found.candidate.digest, share, by, reports)
         self.follow()

@@ -102,3 +102,9 @@ def counted(one: Figures, key: str) -> str:
     return (
         f"{value} ({value / one.turns:.0%})" if one.turns and key not in ("turns", "total_ms_p50") else f"{value:.0f}"
     )
+
+
+def summary(canary: Figures, current: Figures) -> str:
+    """Both sides in one line, for the record of what was decided on them."""
+    rows = (f"{label}: {counted(canary, key)} / {counted(current, key)}" for key, label in COUNTED.items())
+    return f"canary / current: {'; '.join(rows)}"

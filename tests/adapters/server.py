@@ -74,8 +74,8 @@ class Fake:
             [{"role": one.role, "content": one.content} for one in messages], tokenize=False, add_generation_prompt=True
         )
         ids = self.base.encode(str(text))
+        speaking = self.models[self._who(model)]  # goes on when it is dropped meanwhile
         for _ in range(body["max_tokens"]):
-            speaking = self.models[self._who(model)]
             logits = speaking(input_ids=torch.tensor([ids])).logits[0, -1]
             found = logits.float().log_softmax(-1).topk(20)
             token = int(found.indices[0])
@@ -131,7 +131,7 @@ class Handler(BaseHTTPRequestHandler):
             with fake.lock:
                 fake.at_once += 1
             if fake.faults.ignored or fake.faults.leaking:
-                time.sleep(0.1)  # so that they meet
+                time.sleep(0.3)  # so that they meet
             try:
                 (self._stream if body.get("stream") else self._whole)(body)
             except (BrokenPipeError, ConnectionResetError):

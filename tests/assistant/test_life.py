@@ -127,16 +127,21 @@ def test_a_canary_gets_its_conversations_until_it_is_stopped(installation: Insta
     life.promote("library", new.digest, "ben", share=0.5)
     canary = life.shelf.canary("library")
     assert canary is not None and installation.speaker() == shipped
-    numbers = [chats.start("ana") for _ in range(6)]
+    started = [chats.start("ana") for _ in range(40)]
+    numbers = [next(number for number in started if canary.takes(number) is taken) for taken in (True, False)]
     expected = [new.digest if canary.takes(number) else shipped for number in numbers]
     assert [voice(number) for number in numbers] == expected == [voice(number) for number in numbers]
-    assert set(expected) == {new.digest, shipped}
+    assert expected == [new.digest, shipped]
     cards = {card.held.digest: card for card in life.cards()}
     for digest in (new.digest, shipped):
         traffic = cards[digest].traffic
         assert traffic is not None and traffic.turns == 2 * expected.count(digest)
     assert life.stop("library", "ben") == new.digest
     assert {voice(number) for number in numbers} == {shipped}
+    life.promote("library", new.digest, "ben", share=0.9)
+    life.promote("library", new.digest, "ben")
+    assert {voice(number) for number in numbers} == {new.digest} and installation.canaries == {}
+    assert life.history("library")[-1].note.startswith("canary / current: turns: 0 / 0; answered")
     chats.close()
 
 
