@@ -99,7 +99,7 @@ class Server:
         """
         body = _body(model, messages, sampling.max_tokens) | {"temperature": sampling.temperature, "stream": True}
         if sampling.temperature > 0:
-            body["seed"] = sampling.seed
+            body |= {"seed": sampling.seed, "top_p": 1}
         with self._opened("POST", "chat/completions", body) as response:
             until = time.monotonic() + self._patience.longest
             try:
