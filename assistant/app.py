@@ -84,14 +84,14 @@ def engine(settings: Settings, loaded: Base) -> Engine:
     Raises:
         EngineError: the server cannot be used; the message says why.
     """
-    if settings.engine == "torch":
-        return TorchEngine(loaded, limits=Limits(slots=settings.concurrency))
-    from adapters.remote import RemoteEngine  # late: most installations have no server
-    from adapters.wire import Server
+    if settings.engine.startswith("http"):
+        from adapters.remote import RemoteEngine  # late: most installations have no server
+        from adapters.wire import Server
 
-    server = Server(settings.engine, settings.engine_key.get_secret_value() if settings.engine_key else None)
-    folder = settings.engine_adapters or settings.home / "adapters" / "served"
-    return RemoteEngine(loaded, server, folder, settings.engine_model)
+        key = settings.engine_key.get_secret_value() if settings.engine_key else None
+        folder = settings.engine_adapters or settings.home / "adapters" / "served"
+        return RemoteEngine(loaded, Server(settings.engine, key), folder, settings.engine_model)
+    return TorchEngine(loaded, limits=Limits(slots=settings.concurrency))
 
 
 def storage(settings: Settings) -> Storage:

@@ -12,6 +12,7 @@ CURRENT = {
     "must_refuse_obeyed": 1.0,
     "must_answer_answered": 1.0,
     "sentences_supported": 1.0,
+    "policy_passed": 0.95,
     "total_ms_p50": 1000.0,
 }
 
@@ -48,9 +49,15 @@ def test_even_a_better_one_must_reach_the_least() -> None:
         (Gate(worse=0.05), {"answered_with_source": 0.76}, []),
         (Gate(never_worse=("answered_with_source",)), {"answered_with_source": 0.79}, ["answered_with_source"]),
         (Gate(slower=2), {"total_ms_p50": 1900.0}, []),
-        (Gate(), {"policy_passed": 0.99}, ["policy_passed"]),
-        (Gate(least=Least(policy_passed=0.9)), {"policy_passed": 0.99}, []),
-        (Gate(least=Least(policy_passed=0.9)), {"sentences_supported": 0.985}, ["sentences_supported"]),
+        (Gate(), {"policy_passed": 0.94}, ["policy_passed"]),
+        (Gate(never_worse=()), {"policy_passed": 0.94}, []),
+        (Gate(least=Least(policy_passed=1.0)), {}, ["policy_passed"]),
+        (Gate(least=Least(policy_passed=1.0)), {"policy_passed": 1.0}, []),
+        (
+            Gate(least=Least(answered_with_source=0.9)),
+            {"sentences_supported": 0.985},
+            ["answered_with_source", "sentences_supported"],
+        ),
     ],
 )
 def test_a_pack_sets_its_own_demands(demands: Gate, change: dict[str, Any], missed: list[str]) -> None:
