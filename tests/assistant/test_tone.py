@@ -74,3 +74,19 @@ def test_a_head_that_is_broken_is_reported_and_not_used(
     (tmp_path / "card.json").write_text("{}")
     assert tone.find(embedder, tmp_path) is None
     assert f"the head in {tmp_path} is not used" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("text", "label"),
+    [
+        ("Shares of Acme plunge 20% after the company cuts its profit forecast", "bearish"),
+        ("Acme stock soars to a record high after earnings beat expectations", "bullish"),
+        ("Acme to hold its annual meeting on Tuesday", "neutral"),
+    ],
+)
+def test_the_head_that_ships_tells_the_tone_of_plain_headlines(
+    embedder: SentenceEmbedder, text: str, label: str
+) -> None:
+    shipped = tone.find(embedder, tone.SHIPPED)
+    assert shipped is not None
+    assert f"sounds {label}" in tone.reply(shipped, text).text
