@@ -17,8 +17,9 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from retrieval.embedder import Embedder, RetrievalError, Vectors
 from retrieval.generation import Generation, Progress, embedded
-from retrieval.index import CANDIDATES, SENTENCES_RANKED, fuse
+from retrieval.index import CANDIDATES, fuse
 from retrieval.library import FIELDS
+from retrieval.memory import SENTENCES_RANKED
 from retrieval.passage import Hit, Passage, sentences
 from retrieval.postgres.documents import PostgresDocuments, vacuum
 from retrieval.postgres.generations import Made, add, known, stems
@@ -102,10 +103,11 @@ class PostgresIndex:
             db.exec_driver_sql("SET LOCAL hnsw.iterative_scan = strict_order")  # else a filter leaves too few
             dense = self._dense(db, vector, values)
             bm25 = self._lexical(db, text, values)
-            rankings = [list(dense), self._by_sentence(db, picks, values), list(bm25)]
+            rankings = [list(dense), list(bm25)]
             if tuned is not None:
                 rankings.append(list(self._dense(db, tuned, values)))
             rankings.append(self._own(db, also, values))
+            rankings.append(self._by_sentence(db, picks, values, sorted({row for one in rankings for row in one})))
             fused = fuse(rankings)
             best = sorted(fused, key=lambda row: (-fused[row], row))[:k]
             found = self._alive(db, best)
@@ -190,15 +192,15 @@ class PostgresIndex:
         )
         return _scores(db, query, {**values, "v": vector})
 
-    def _by_sentence(self, db: Connection, vector: Vectors, values: Values) -> list[int]:
+    def _by_sentence(self, db: Connection, vector: Vectors, values: Values, found: Sequence[int]) -> list[int]:
+        """Passages by their closest sentence, best first: all of them, or those ``found`` where they are too many."""
         size = db.exec_driver_sql("SELECT reltuples FROM pg_class WHERE oid = %s::regclass", (self._sentences,))
-        if size.scalar_one() > SENTENCES_RANKED:
-            return []
+        only = "AND row = ANY(%(found)s)" if size.scalar_one() > SENTENCES_RANKED else ""
         query = (
             f"SELECT row, max(-(s.vector <#> %(v)s)) FROM {self._sentences} s JOIN {self._passages} p USING (row) "
-            "WHERE access = ANY(%(groups)s) AND date >= %(since)s GROUP BY row ORDER BY 2 DESC, 1 LIMIT %(n)s"
+            f"WHERE access = ANY(%(groups)s) AND date >= %(since)s {only} GROUP BY row ORDER BY 2 DESC, 1 LIMIT %(n)s"
         )
-        return list(_scores(db, query, {**values, "v": vector}))
+        return list(_scores(db, query, {**values, "v": vector, "found": list(found)}))
 
     def _lexical(self, db: Connection, text: str, values: Values) -> dict[int, float]:
         """BM25 of the passages that share words with the question, best first, by row."""

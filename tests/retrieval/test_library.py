@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from retrieval import memory
 from retrieval.embedder import RetrievalError, Vectors
 from retrieval.index import FaissIndex
 from retrieval.library import Library
@@ -245,7 +246,15 @@ def test_a_failing_embedder_loses_nothing_and_the_next_sync_goes_on(
     assert shelf.index.faults() == []
 
 
-def test_memory_follows_any_order_of_changes(files: Shelf) -> None:
+@pytest.mark.parametrize(
+    ("exact", "ranked"), [(memory.EXACT, memory.SENTENCES_RANKED), (5, 9)], ids=["small", "grown large"]
+)
+def test_memory_follows_any_order_of_changes(
+    files: Shelf, exact: int, ranked: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(memory, "EXACT", exact)
+    monkeypatch.setattr(memory, "SENTENCES_RANKED", ranked)
+    monkeypatch.setattr(memory, "PROBED", 1.0)
     shelf, index, library = files, files.index, files.library
     assert isinstance(index, FaissIndex) and isinstance(library, Library)
     chance = random.Random(0)  # noqa: S311
@@ -258,11 +267,17 @@ def test_memory_follows_any_order_of_changes(files: Shelf) -> None:
         else:
             shelf.put(name, f"## A\nText {chance.randrange(3)} of {name}.\n## B\nMore of {name}.")
             there.add(name)
-        memory = index._following()
-        fresh = FaissIndex(index.folder, BagOfWords(), library)._following()
-        assert np.array_equal(memory.rows, fresh.rows) and np.array_equal(memory.first, fresh.first)
-        assert np.array_equal(memory.sentences, fresh.sentences)
-        assert np.array_equal(memory.vectors.reconstruct_n(0, len(memory.rows)), fresh.vectors.reconstruct_n(0, len(fresh.rows)))  # fmt: skip
+        held, other = index._following(), FaissIndex(index.folder, BagOfWords(), library)
+        fresh = other._following()
+        assert np.array_equal(held.rows, fresh.rows) and np.array_equal(held.first, fresh.first)
+        assert np.array_equal(held.sentences, fresh.sentences) or held.ranked != fresh.ranked
+        for word in ("text", "more", name, "late fee"):
+            vector = shelf.embedder.embed([word])[0]
+            near = held.nearest(vector, 5, None)
+            assert sorted(near.values()) == pytest.approx(sorted(fresh.nearest(vector, 5, None).values()))
+            found = [(hit.passage.id, hit.sentence, hit.similarities) for hit in index.search(word, vector)]
+            assert found == [(hit.passage.id, hit.sentence, hit.similarities) for hit in other.search(word, vector)]
+        other.close()
     assert shelf.documents() - {"loans", "fees", "rooms"} == {f"files/{name}" for name in there}
 
 
