@@ -9,14 +9,16 @@ import os
 import sqlite3
 import threading
 import weakref
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from retrieval import fusion
 from retrieval.embedder import Embedder, RetrievalError, Vectors
+from retrieval.fusion import WIDE, best, fuse
 from retrieval.generation import TABLES, Generation, Progress, embedded, hold, read_manifest, retire
 from retrieval.library import Library
 from retrieval.memory import Memory, empty, grown
@@ -24,7 +26,6 @@ from retrieval.passage import Hit, Passage, sentences
 from retrieval.tables import EVERYBODY, Scope, Tables, terms
 
 CANDIDATES = 50  # taken from each ranking before they are fused
-RANK_CONSTANT = 5  # of reciprocal-rank fusion (Cormack et al., SIGIR 2009, use 60); 2 to 10 did best on the packs
 
 
 class FaissIndex:
@@ -106,17 +107,19 @@ class FaissIndex:
         dense = memory.nearest(vector, CANDIDATES, mask)
         bm25 = self._lexical(memory, text, None if mask is None else scope, CANDIDATES)
         rankings: list[Sequence[int]] = [list(dense), list(bm25)]
+        if not memory.ranked:
+            rankings = [best(self.hybrid(text, vector, scope), CANDIDATES)]
         if tuned is not None:
             rankings.append(list(memory.nearest(tuned, CANDIDATES, mask)))
         rankings.append([row for row in self._tables.rows_of(also) if memory.visible(row, mask)])
         rankings.append(self._by_sentence(memory, picks, mask, sorted({row for one in rankings for row in one})))
         fused = fuse(rankings)
-        best = sorted(fused, key=lambda row: (-fused[row], row))[:k]
-        found = self._alive(best)
+        chosen = best(fused, k)
+        found = self._alive(chosen)
         cosine = dense | self._cosine([row for row in found if row not in dense], vector)
         similar = self._similar(memory, list(found), picks)
         hits = []
-        for row in (row for row in best if row in found.keys() & cosine.keys() & similar.keys()):
+        for row in (row for row in chosen if row in found.keys() & cosine.keys() & similar.keys()):
             own = tuple(round(float(one), 4) for one in similar[row])
             span = sentences(found[row].text)[own.index(max(own))]
             hits.append(Hit(found[row], fused[row], cosine[row], bm25.get(row, 0.0), max(own), span, own))
@@ -131,6 +134,13 @@ class FaissIndex:
         """The rows of the public passages that are nearest to a vector, best first."""
         memory = self._following()
         return list(memory.nearest(vector, depth, memory.allowed(EVERYBODY)))
+
+    def hybrid(self, text: str, vector: Vectors, scope: Scope = EVERYBODY) -> dict[int, float]:
+        """Scores of passages by words and meaning together, by row, as ``retrieval.fusion`` explains."""
+        memory = self._following()
+        mask = memory.allowed(scope)
+        words = self._lexical(memory, text, None if mask is None else scope, WIDE)
+        return fusion.hybrid(vector, words, lambda near: memory.nearest(near, WIDE, mask), self._tables.vectors)
 
     def documents(self) -> dict[int, str]:
         """The document of every row."""
@@ -230,12 +240,3 @@ def _fitting(folder: Path, embedder: Embedder) -> Generation:
             "run 'assistant index rebuild' to build it again, or set ASSISTANT_EMBEDDER back"
         )
     return manifest
-
-
-def fuse(rankings: Iterable[Sequence[int]]) -> dict[int, float]:
-    """Reciprocal-rank fusion: a score for every row of the rankings, higher is better."""
-    fused: dict[int, float] = {}
-    for ranking in rankings:
-        for place, row in enumerate(ranking):
-            fused[row] = fused.get(row, 0.0) + 1.0 / (RANK_CONSTANT + place + 1)
-    return fused

@@ -23,6 +23,7 @@ from retrieval.index import FaissIndex
 from retrieval.library import Library
 from retrieval.passage import Document, Hit, Passage, passages
 from retrieval.postgres import Postgres
+from retrieval.postgres import index as postgres
 from retrieval.storage import Folder, Storage
 from retrieval.tables import Scope
 from tests.retrieval.test_index import CORPUS, BagOfWords
@@ -244,6 +245,25 @@ def test_a_failing_embedder_loses_nothing_and_the_next_sync_goes_on(
     monkeypatch.undo()
     shelf.index.sync()
     assert shelf.index.faults() == []
+
+
+def test_among_too_many_sentences_to_rank_search_finds_filters_and_quotes_as_before(
+    shelf: Shelf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shelf.put("keys", "## Staff\nThe late fee key lies behind the desk.", access="staff")
+    few = {hit.passage.id: hit for hit in shelf.search("late fee", "staff")}
+    monkeypatch.setattr(memory, "SENTENCES_RANKED", -2)
+    monkeypatch.setattr(postgres, "SENTENCES_RANKED", -2)
+    large = shelf.again()
+    for groups in (("staff",), ()):
+        many = large.search("late fee", *groups)
+        assert ("files/keys#staff" in {hit.passage.id for hit in many}) == bool(groups)
+        assert "fees#late-fee" in {hit.passage.id for hit in many[:2]}
+        both = [(hit, few[hit.passage.id]) for hit in many if hit.passage.id in few]
+        assert len(both) > 1
+        for hit, before in both:
+            assert (hit.span, hit.bm25) == (before.span, pytest.approx(before.bm25))
+            assert hit.similarities == pytest.approx(before.similarities, abs=2e-4)
 
 
 @pytest.mark.parametrize(
