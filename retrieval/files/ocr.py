@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, ImageSequence, UnidentifiedImageError
 
+from retrieval.files.columns import Spot, blocks
 from retrieval.files.layout import Line, markdown
 from retrieval.files.text import Content, FileError, plain, table
 
@@ -119,11 +120,17 @@ def note(what: str, scans: dict[int, Scan]) -> str:
 
 
 def lines(runs: Sequence[Run]) -> Iterator[Line]:
-    """Runs as lines from top to bottom; three rows and more of short runs beside each other are a table."""
+    """Runs as lines from top to bottom, one column after the other."""
     if not runs:
         return
     unit = median(run.bottom - run.top for run in runs)
     runs = [replace(run, top=run.top / unit, bottom=run.bottom / unit) for run in runs]
+    for part in blocks([Spot(run.left, run.top, run.right, run.bottom, len(run.text.split())) for run in runs]):
+        yield from _block([runs[at] for at in part])
+
+
+def _block(runs: Sequence[Run]) -> Iterator[Line]:
+    """Lines of what is read together; three rows and more of short runs beside each other are a table."""
     rows = [sorted(row, key=lambda run: run.left) for row in _rows(runs)]
     for cells, group in groupby(rows, key=len):
         block = list(group)

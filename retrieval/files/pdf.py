@@ -11,6 +11,7 @@ from typing import Any
 import pdfplumber
 import pypdfium2
 from pdfplumber.page import Page
+from pdfplumber.table import Table
 from pdfplumber.utils.exceptions import PdfminerException
 from PIL import Image
 from pypdfium2.raw import (
@@ -21,6 +22,7 @@ from pypdfium2.raw import (
 )
 
 from retrieval.files import ocr
+from retrieval.files.columns import Spot, blocks
 from retrieval.files.layout import Line, body, markdown, scaled
 from retrieval.files.text import Content, FileError, iso, plain, table
 
@@ -109,26 +111,39 @@ def _invisible(page: pypdfium2.PdfPage, plumbed: Page) -> list[Box]:
 
 
 def _lines(page: Page) -> Iterator[Line]:
-    """Lines and tables from top to bottom."""
+    """Lines and tables as they are read: from top to bottom, and one column after the other."""
     tables = page.find_tables()
     boxes = [found.bbox for found in tables]
     rest = page.filter(lambda thing: thing.get("object_type") != "char" or not _inside(thing, boxes)) if boxes else page
-    found = [
-        Line(
-            plain(line["text"]),
-            Counter(round(char["size"], 1) for char in line["chars"]).most_common(1)[0][0],
-            all("bold" in char["fontname"].lower() for char in line["chars"] if char["text"].strip()),
-            line["top"],
-            line["bottom"],
-        )
-        for line in rest.extract_text_lines()
-        if line["text"].strip()
-    ]
-    found += [
-        Line(table([[cell or "" for cell in row] for row in one.extract()]), 0.0, False, one.bbox[1], one.bbox[3])
-        for one in tables
-    ]
-    yield from sorted((line for line in found if line.text), key=lambda line: line.top)
+    words = [Spot(*_box(word)) for word in rest.extract_words()]
+    spots = [*words, *(Spot(*box, words=0) for box in boxes)]
+    parts = blocks(spots)
+    for part in parts:
+        area = rest if len(parts) == 1 else rest.within_bbox(_around([spots[at] for at in part]), strict=False)
+        found = [_line(line) for line in area.extract_text_lines() if line["text"].strip()]
+        found += [_table(tables[at - len(words)]) for at in part if at >= len(words)]
+        yield from sorted((line for line in found if line.text), key=lambda line: line.top)
+
+
+def _line(line: dict[str, Any]) -> Line:
+    return Line(
+        plain(line["text"]),
+        Counter(round(char["size"], 1) for char in line["chars"]).most_common(1)[0][0],
+        all("bold" in char["fontname"].lower() for char in line["chars"] if char["text"].strip()),
+        line["top"],
+        line["bottom"],
+    )
+
+
+def _table(found: Table) -> Line:
+    rows = [[cell or "" for cell in row] for row in found.extract()]
+    return Line(table(rows), 0.0, False, found.bbox[1], found.bbox[3])
+
+
+def _around(spots: Sequence[Spot]) -> Box:
+    """The box that holds all of them, with a little air: letters may stand out of their words."""
+    left, top = min(spot.left for spot in spots), min(spot.top for spot in spots)
+    return left - 1, top - 1, max(spot.right for spot in spots) + 1, max(spot.bottom for spot in spots) + 1
 
 
 def _box(thing: dict[str, Any]) -> Box:

@@ -262,7 +262,7 @@ def test_among_too_many_sentences_to_rank_search_finds_filters_and_quotes_as_bef
         both = [(hit, few[hit.passage.id]) for hit in many if hit.passage.id in few]
         assert len(both) > 1
         for hit, before in both:
-            assert (hit.span, hit.bm25) == (before.span, pytest.approx(before.bm25))
+            assert hit.span == before.span and hit.bm25 == pytest.approx(before.bm25)
             assert hit.similarities == pytest.approx(before.similarities, abs=2e-4)
 
 

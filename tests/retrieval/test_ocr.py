@@ -89,6 +89,16 @@ def test_a_picture_gives_its_headings_paragraphs_and_tables_in_order(tmp_path: P
     assert found.notes[0].endswith("was read from a picture")
 
 
+def test_columns_of_a_scan_are_read_one_after_the_other(tmp_path: Path) -> None:
+    made = Image.new("L", (1300, 520), "white")
+    pen = ImageDraw.Draw(made)
+    sides = [[f"{side} column, line {number} of text" for number in "abcdefgh"] for side in ("Left", "Right")]
+    for place, side in enumerate(sides):
+        for at, text in enumerate(side):
+            pen.text((60 + 640 * place, 40 + 50 * at), text, font=ImageFont.load_default(size=30), fill=25)
+    assert content(tmp_path, "a.png", saved(made, "PNG")).text.strip() == " ".join(sides[0] + sides[1])
+
+
 def test_a_scan_between_pages_of_text_keeps_its_place_and_is_named(tmp_path: Path) -> None:
     raw = joined(pdf(PDF), saved(page(), "PDF"), pdf(line("The last page.", 100)))
     found = content(tmp_path, "mixed.pdf", raw)
