@@ -11,11 +11,12 @@ from retrieval.embedder import Vectors
 
 RANK_CONSTANT = 5  # of reciprocal-rank fusion (Cormack et al., SIGIR 2009, use 60); 2 to 10 did best on the packs
 LEADERS = 3  # passages that the question learns from (Rocchio's feedback, without a person)
-LEARNED = 0.5  # what they weigh beside the question
+LEARNED = 0.5  # what they weigh beside the question, at most
 SMOOTHED = 50  # candidates that vouch for each other
-VOUCHED = 0.4  # share of a passage's score that its neighbours among the candidates give
+VOUCHED = 0.4  # share of a passage's score that its neighbours among them give, at most
 NEIGHBOURS = 10  # … of which
 WIDE = 100  # candidates by words and by meaning
+DOUBT, TRUST = 3.0, 6.0  # how far the first stands above the tenth: up to DOUBT nothing is learned, from TRUST all
 Scores = Mapping[int, float]  # by row, higher is better
 
 
@@ -34,7 +35,7 @@ def hybrid(
     nearest: Callable[[Vectors], Scores],
     vectors: Callable[[Sequence[int]], Mapping[int, Vectors]],
 ) -> dict[int, float]:
-    """Scores by words and meaning together; what the best passages hold is searched for, too.
+    """Scores by words and meaning together; where the first stand out, what they hold is searched for, too.
 
     It needs nothing that was learned from questions, and is made for more passages than one can know.
 
@@ -45,13 +46,24 @@ def hybrid(
         vectors: of passages, by row.
     """
     first = blend(words, nearest(vector))
+    trust = _trust(first)
+    if not trust:
+        return first
     leaders = best(first, LEADERS)
     found = vectors(leaders)
-    second = blend(words, nearest(_learned(vector, [found[row] for row in leaders if row in found])))
+    moved = _moved(vector, [found[row] for row in leaders if row in found], LEARNED * trust)
+    second = blend(words, nearest(moved))
     top = best(second, SMOOTHED)
-    smooth = vouched({row: second[row] for row in top}, vectors(top))
+    smooth = vouched({row: second[row] for row in top}, vectors(top), VOUCHED * trust)
     behind = min(smooth.values(), default=0.0) - max(second.values(), default=0.0)
     return {row: second[row] + behind for row in second} | smooth
+
+
+def _trust(scores: Scores) -> float:
+    """How surely the best passages are the right ones to learn from: [0, 1]."""
+    ordered = sorted(scores.values(), reverse=True)[:10]
+    margin = ordered[0] - ordered[-1] if ordered else 0.0
+    return min(1.0, max(0.0, (margin - DOUBT) / (TRUST - DOUBT)))
 
 
 def blend(words: Scores, meaning: Scores) -> dict[int, float]:
@@ -74,16 +86,16 @@ def best(scores: Scores, count: int) -> list[int]:
     return sorted(scores, key=lambda row: (-scores[row], row))[:count]
 
 
-def _learned(vector: Vectors, leaders: Sequence[Vectors]) -> Vectors:
+def _moved(vector: Vectors, leaders: Sequence[Vectors], weight: float) -> Vectors:
     """A question's vector moved towards those of its best passages, the first most: [d], unit length."""
     if not leaders:
         return vector
-    weights = 1 / np.sqrt(np.arange(len(leaders)) + 1)
-    moved = vector + LEARNED * (weights / weights.sum()) @ np.stack(leaders)
+    shares = 1 / np.sqrt(np.arange(len(leaders)) + 1)
+    moved = vector + weight * (shares / shares.sum()) @ np.stack(leaders)
     return np.ascontiguousarray(moved / np.linalg.norm(moved), dtype=np.float32)
 
 
-def vouched(scores: Scores, vectors: Mapping[int, Vectors]) -> dict[int, float]:
+def vouched(scores: Scores, vectors: Mapping[int, Vectors], share: float) -> dict[int, float]:
     """Scores smoothed over those of the nearest neighbours: relevant passages lie together, strays alone."""
     rows = [row for row in scores if row in vectors]
     if len(rows) < 2:
@@ -91,7 +103,7 @@ def vouched(scores: Scores, vectors: Mapping[int, Vectors]) -> dict[int, float]:
     own = np.array([scores[row] for row in rows])
     own -= own.min()
     near = _neighbours(np.stack([vectors[row] for row in rows]))
-    return dict(zip(rows, ((1 - VOUCHED) * own + VOUCHED * near @ own).tolist(), strict=True))
+    return dict(zip(rows, ((1 - share) * own + share * near @ own).tolist(), strict=True))
 
 
 def _neighbours(vectors: Vectors) -> NDArray[np.float64]:

@@ -26,7 +26,7 @@ def nearest(vector: Vectors) -> dict[int, float]:
 
 
 def vectors(rows: Sequence[int]) -> Mapping[int, Vectors]:
-    return {row: CORPUS[row] for row in rows}
+    return {row: CORPUS[row] for row in rows if row in CORPUS}
 
 
 def test_a_passage_that_two_rankings_name_is_before_one_that_either_names() -> None:
@@ -59,18 +59,20 @@ def test_the_size_of_scores_does_not_matter() -> None:
 def test_a_passage_among_irrelevant_ones_falls_behind_those_among_relevant_ones() -> None:
     scores = {2: 1.0, 3: 0.9, 5: 1.05, 4: 0.0}
     assert best(scores, 1) == [5]
-    assert best(vouched(scores, CORPUS), 3) == [2, 3, 5]
+    assert best(vouched(scores, CORPUS, 0.4), 3) == [2, 3, 5]
 
 
 @pytest.mark.parametrize("scores", [{}, {1: 2.0}, {1: 2.0, 9: 1.0}])
 def test_where_nobody_can_vouch_scores_stay(scores: dict[int, float]) -> None:
-    assert vouched(scores, CORPUS) == scores
+    assert vouched(scores, CORPUS, 0.4) == scores
 
 
-def test_what_the_best_passages_hold_is_searched_for_too() -> None:
-    question, words = unit(1, -0.05, 0), {2: 5.0}
+@pytest.mark.parametrize(("strays", "learned"), [(8, True), (0, False)], ids=["the first stands out", "none does"])
+def test_what_the_best_passages_hold_is_searched_for_where_they_stand_out(strays: int, learned: bool) -> None:
+    question = unit(1, -0.05, 0)
+    words = {2: 9.0} | {100 + number: 0.1 for number in range(strays)}
     assert 3 not in blend(words, nearest(question))
-    assert 3 in hybrid(question, words, nearest, vectors)
+    assert (3 in hybrid(question, words, nearest, vectors)) == learned
 
 
 def test_nothing_to_find_gives_nothing() -> None:
