@@ -32,6 +32,7 @@ def fuse(rankings: Iterable[Sequence[int]]) -> dict[int, float]:
 def hybrid(
     vector: Vectors,
     words: Scores,
+    near: Scores,
     nearest: Callable[[Vectors], Scores],
     vectors: Callable[[Sequence[int]], Mapping[int, Vectors]],
 ) -> dict[int, float]:
@@ -42,10 +43,11 @@ def hybrid(
     Args:
         vector: the question's, [d], unit length.
         words: BM25 of the ``WIDE`` best passages.
-        nearest: the cosines of the ``WIDE`` passages nearest to a vector.
+        near: cosines of the ``WIDE`` passages nearest to it.
+        nearest: finds the same for another vector.
         vectors: of passages, by row.
     """
-    first = blend(words, nearest(vector))
+    first = blend(words, near)
     trust = _trust(first)
     if not trust:
         return first

@@ -9,7 +9,7 @@ import os
 import sqlite3
 import threading
 import weakref
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -104,11 +104,12 @@ class FaissIndex:
         """
         memory = self._following()
         mask, picks = memory.allowed(scope), vector if tuned is None else tuned
-        dense = memory.nearest(vector, CANDIDATES, mask)
-        bm25 = self._lexical(memory, text, None if mask is None else scope, CANDIDATES)
+        depth = CANDIDATES if memory.ranked else WIDE
+        dense = memory.nearest(vector, depth, mask)
+        bm25 = self._lexical(memory, text, None if mask is None else scope, depth)
         rankings: list[Sequence[int]] = [list(dense), list(bm25)]
         if not memory.ranked:
-            rankings = [best(self.hybrid(text, vector, scope), CANDIDATES)]
+            rankings = [best(self._hybrid(memory, bm25, vector, dense, mask), CANDIDATES)]
         if tuned is not None:
             rankings.append(list(memory.nearest(tuned, CANDIDATES, mask)))
         rankings.append([row for row in self._tables.rows_of(also) if memory.visible(row, mask)])
@@ -140,7 +141,7 @@ class FaissIndex:
         memory = self._following()
         mask = memory.allowed(scope)
         words = self._lexical(memory, text, None if mask is None else scope, WIDE)
-        return fusion.hybrid(vector, words, lambda near: memory.nearest(near, WIDE, mask), self._tables.vectors)
+        return self._hybrid(memory, words, vector, memory.nearest(vector, WIDE, mask), mask)
 
     def documents(self) -> dict[int, str]:
         """The document of every row."""
@@ -203,6 +204,16 @@ class FaissIndex:
         """BM25 of the passages that share words with the question, best first, by row."""
         found = self._tables.lexical(terms(text), depth, scope)
         return {row: score for row, score in found.items() if memory.place(row) is not None}
+
+    def _hybrid(
+        self,
+        memory: Memory,
+        words: Mapping[int, float],
+        vector: Vectors,
+        near: Mapping[int, float],
+        mask: NDArray[np.bool_] | None,
+    ) -> dict[int, float]:
+        return fusion.hybrid(vector, words, near, lambda moved: memory.nearest(moved, WIDE, mask), self._tables.vectors)
 
     def _by_sentence(
         self, memory: Memory, vector: Vectors, mask: NDArray[np.bool_] | None, found: Sequence[int]

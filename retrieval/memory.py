@@ -1,12 +1,10 @@
 """What an index holds in memory: all vectors, who may see them, and, while there are few, all sentences.
 
-Up to ``EXACT`` passages every vector is compared; above it, those in the lists nearest to the question.
+Vectors are compared one by one, as half-precision numbers: a third of the time, the same ten found (NOTES.md).
 """
 
 from __future__ import annotations
 
-import math
-import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -19,9 +17,6 @@ from numpy.typing import NDArray
 from retrieval.embedder import Vectors
 from retrieval.tables import Kept, Rows, Scope, Tables, matrix
 
-EXACT = 200_000  # passages; comparing all of them takes less than embedding the question
-PROBED = 1 / 16  # of the lists are searched; found .97 and more of the exact ten, see NOTES.md
-SAMPLE = 64  # vectors a list is laid out with
 SENTENCES_RANKED = 50_000  # above it the sentences of found passages rank, not all; 1.5 KB of memory each
 BLOCK = 10_000  # passages read at a time
 
@@ -66,7 +61,7 @@ class Memory:
         if not count:
             return {}
         faiss.omp_set_num_threads(1)  # more bring one question nothing, and wait for each other on a busy machine
-        choice = _chosen(self.vectors, None if mask is None else _bits(self.rows[mask]))
+        choice = None if mask is None else _only(self.rows[mask])
         scores, found = self.vectors.search(vector[None, :], min(depth, count), params=choice)
         return {int(row): float(score) for row, score in zip(found[0], scores[0], strict=True) if row >= 0}
 
@@ -90,18 +85,14 @@ class Memory:
 def empty(width: int) -> Memory:
     """Nothing yet, of vectors of this width."""
     none, nobody = np.zeros((0, width), np.float32), np.array([], np.str_)
-    flat = faiss.IndexIDMap(faiss.IndexFlatIP(width))
-    return Memory(np.zeros(0, np.int64), nobody, nobody, False, flat, np.zeros(1, np.int64), none)
+    halves = faiss.IndexScalarQuantizer(width, faiss.ScalarQuantizer.QT_fp16, faiss.METRIC_INNER_PRODUCT)
+    return Memory(np.zeros(0, np.int64), nobody, nobody, False, faiss.IndexIDMap(halves), np.zeros(1, np.int64), none)
 
 
 def grown(old: Memory, tables: Tables, width: int) -> Memory:
     """``old`` brought up to what is in ``tables``: without the rows that are gone, with those beyond its last."""
     rows = tables.rows()
-    if len(rows) > EXACT and not isinstance(old.vectors, faiss.IndexIVF):
-        old = empty(width)
-        vectors = _lists(tables, rows, width)
-    else:
-        vectors = faiss.clone_index(old.vectors)
+    vectors = faiss.clone_index(old.vectors)
     stay = np.isin(old.rows, rows)
     if not stay.all():
         vectors.remove_ids(faiss.IDSelectorBatch(old.rows[~stay]))
@@ -153,25 +144,9 @@ def _blocks(kept: Iterator[Kept]) -> Iterator[list[Kept]]:
         yield block
 
 
-def _lists(tables: Tables, rows: Rows, width: int) -> Any:
-    """A FAISS index whose lists are laid out by a sample of the vectors."""
-    count = math.isqrt(len(rows))
-    vectors = faiss.IndexIVFFlat(faiss.IndexFlatIP(width), width, count, faiss.METRIC_INNER_PRODUCT)
-    sample = np.random.default_rng(0).choice(rows, min(len(rows), SAMPLE * count), replace=False)
-    faiss.omp_set_num_threads(os.cpu_count() or 1)
-    vectors.train(np.stack(list(tables.vectors(sorted(map(int, sample))).values())))
-    return vectors
-
-
-def _chosen(vectors: Any, only: Any) -> Any:
-    """How to search: a filter may leave little in the lists that are near, so with one all of them are searched."""
-    if isinstance(vectors, faiss.IndexIVF):
-        probed = vectors.nlist if only is not None else max(1, round(PROBED * vectors.nlist))
-        return faiss.SearchParametersIVF(nprobe=probed, sel=only)  # type: ignore[call-arg]  # the stubs show
-    return None if only is None else faiss.SearchParameters(sel=only)  # type: ignore[call-arg]  # the C++ signatures
-
-
-def _bits(rows: Rows) -> Any:
+def _only(rows: Rows) -> Any:
+    """Parameters that leave every other row out."""
     mask = np.zeros(int(rows[-1]) + 1, np.bool_)
     mask[rows] = True
-    return faiss.IDSelectorBitmap(np.packbits(mask, bitorder="little"))  # type: ignore[call-arg,arg-type]
+    bits = faiss.IDSelectorBitmap(np.packbits(mask, bitorder="little"))  # type: ignore[call-arg,arg-type]  # the stubs
+    return faiss.SearchParameters(sel=bits)  # type: ignore[call-arg]  # show the C++ signatures

@@ -20,7 +20,7 @@ from retrieval.passage import Passage
 
 Rows = NDArray[np.int64]
 TITLE, SECTION, TEXT = 2.0, 2.0, 1.0  # what a word weighs in each
-READ = 10_000  # places of words that a question reads: 6 ms; with 5,000 it found .001 less among 7,000 passages
+READ = 10_000  # places of words that a question reads: 6 ms; 5,000 found .001 less among 7,000 passages
 MOST = 10_000  # values of one statement; SQLite takes 32,766
 
 _SCHEMA = """

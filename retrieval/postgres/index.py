@@ -209,7 +209,8 @@ class PostgresIndex:
             query = f"SELECT row, vector FROM {self._passages} WHERE row = ANY(%s)"
             return {int(row): own.to_numpy() for row, own in db.exec_driver_sql(query, (list(rows),))}
 
-        return hybrid(vector, self._lexical(db, text, wide), lambda near: self._dense(db, near, wide), vectors)
+        near = self._dense(db, vector, wide)
+        return hybrid(vector, self._lexical(db, text, wide), near, lambda moved: self._dense(db, moved, wide), vectors)
 
     def _by_sentence(self, db: Connection, vector: Vectors, values: Values, found: Sequence[int] | None) -> list[int]:
         """Passages by their closest sentence, best first: all of them, or those ``found`` where they are too many."""

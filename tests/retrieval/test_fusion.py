@@ -72,8 +72,8 @@ def test_what_the_best_passages_hold_is_searched_for_where_they_stand_out(strays
     question = unit(1, -0.05, 0)
     words = {2: 9.0} | {100 + number: 0.1 for number in range(strays)}
     assert 3 not in blend(words, nearest(question))
-    assert (3 in hybrid(question, words, nearest, vectors)) == learned
+    assert (3 in hybrid(question, words, nearest(question), nearest, vectors)) == learned
 
 
 def test_nothing_to_find_gives_nothing() -> None:
-    assert hybrid(TOPIC, {}, lambda _: {}, lambda _: {}) == {}
+    assert hybrid(TOPIC, {}, {}, lambda _: {}, lambda _: {}) == {}

@@ -266,15 +266,9 @@ def test_among_too_many_sentences_to_rank_search_finds_filters_and_quotes_as_bef
             assert hit.similarities == pytest.approx(before.similarities, abs=2e-4)
 
 
-@pytest.mark.parametrize(
-    ("exact", "ranked"), [(memory.EXACT, memory.SENTENCES_RANKED), (5, 9)], ids=["small", "grown large"]
-)
-def test_memory_follows_any_order_of_changes(
-    files: Shelf, exact: int, ranked: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(memory, "EXACT", exact)
+@pytest.mark.parametrize("ranked", [memory.SENTENCES_RANKED, 9], ids=["small", "grown large"])
+def test_memory_follows_any_order_of_changes(files: Shelf, ranked: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(memory, "SENTENCES_RANKED", ranked)
-    monkeypatch.setattr(memory, "PROBED", 1.0)
     shelf, index, library = files, files.index, files.library
     assert isinstance(index, FaissIndex) and isinstance(library, Library)
     chance = random.Random(0)  # noqa: S311
