@@ -77,7 +77,9 @@ def picture(raw: bytes) -> Content:
         raise FileError(f"it is a picture, and text in pictures is read after: {INSTALL}")
     try:
         scans = [scan(page) for page in _pages(raw)]
-    except (UnidentifiedImageError, Image.DecompressionBombError, OSError, SyntaxError) as error:
+    except UnidentifiedImageError as error:
+        raise FileError("it is no picture that can be read") from error
+    except (Image.DecompressionBombError, OSError, SyntaxError) as error:
         raise FileError(f"it is no picture that can be read ({error})") from error
     if not any(one.lines for one in scans):
         raise FileError("there is no text in it")
