@@ -13,7 +13,7 @@ from pathlib import Path
 
 import yaml
 
-from assistant import disguise, pii
+from assistant import disguise, facts, pii
 from assistant.deadline import within
 from assistant.detectors import Signals
 from assistant.hearing import Heard
@@ -183,6 +183,7 @@ def screen_output(sentence: str, evidence: Sequence[str], domain: Domain) -> lis
     checks: list[Callable[[], Iterable[Finding]]] = [
         lambda: _new_personal(sentence, evidence),
         lambda: _forbidden(sentence, domain.rules.must_not_say),
+        lambda: facts.contradictions(sentence, domain.facts),
     ]
     if check := domain.hooks.check_output:
         checks.append(lambda: check(sentence, evidence))

@@ -9,7 +9,7 @@ from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from adapters.chat import ChatModel, Sampling
-from assistant import answer, safety, tone
+from assistant import answer, facts, safety, tone
 from assistant.answer import Draft, Found
 from assistant.clock import Clock
 from assistant.detectors import Detectors, shipped
@@ -325,7 +325,9 @@ def _reasons(reading: Reading, pack: Pack | None, findings: Sequence[Finding], d
     if draft.outcome in ("escalated", "handover"):
         reasons.append("a person may be in danger" if draft.outcome == "escalated" else "the user asked for a person")
     reasons += [
-        f"{finding.code}: {finding.quote}" for finding in (*findings, *draft.findings) if finding.severity == "review"
+        f"{finding.code}: {finding.quote}"
+        for finding in (*findings, *draft.findings)
+        if finding.severity == "review" or finding.code == facts.CONTRADICTED  # a source needs to be put right
     ]
     if (
         pack
