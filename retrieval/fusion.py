@@ -16,7 +16,7 @@ SMOOTHED = 50  # candidates that vouch for each other
 VOUCHED = 0.4  # share of a passage's score that its neighbours among them give, at most
 NEIGHBOURS = 10  # … of which
 WIDE = 100  # candidates by words and by meaning
-DOUBT, TRUST = 3.0, 6.0  # how far the first stands above the tenth: up to DOUBT nothing is learned, from TRUST all
+DOUBT, TRUST = 1.0, 4.0  # how far the first stands above the tenth: up to DOUBT nothing is learned, from TRUST all
 Scores = Mapping[int, float]  # by row, higher is better
 
 
