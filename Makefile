@@ -45,7 +45,7 @@ bench: models ## the long measurements: exams with and without adapters, speed, 
 		$(BIN)/assistant evaluate golden --domain $$pack --adapter none --json; \
 	done
 	$(BIN)/assistant evaluate latency --json
-	$(BIN)/assistant evaluate search --passages 10000 --passages 100000 --plot search.svg --json
+	$(BIN)/assistant evaluate search --passages 10000 --passages 100000 --passages 1000000 --plot search.svg --json
 	KILLS=220 $(BIN)/pytest tests/retrieval/test_library.py -k killed --timeout 3600
 	for requests in 1 8 32; do $(BIN)/assistant evaluate speed --against-peft --requests $$requests --json; done
 	$(BIN)/python -m pytest tests/adapters/test_soak.py --timeout 2400 --soak-minutes 30

@@ -9,53 +9,23 @@ import os
 import sqlite3
 import threading
 import weakref
-from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
-import faiss
 import numpy as np
 from numpy.typing import NDArray
 
+from retrieval import fusion
 from retrieval.embedder import Embedder, RetrievalError, Vectors
+from retrieval.fusion import WIDE, best, fuse
 from retrieval.generation import TABLES, Generation, Progress, embedded, hold, read_manifest, retire
 from retrieval.library import Library
+from retrieval.memory import Memory, empty, grown
 from retrieval.passage import Hit, Passage, sentences
-from retrieval.tables import EVERYBODY, Rows, Scope, Tables, matrix, terms
+from retrieval.tables import EVERYBODY, Scope, Tables, terms
 
 CANDIDATES = 50  # taken from each ranking before they are fused
-RANK_CONSTANT = 5  # of reciprocal-rank fusion (Cormack et al., SIGIR 2009, use 60); 2 to 10 did best on the packs
-SENTENCES_RANKED = 400_000  # above it sentences mark the hits, and no longer rank; 1.5 KB of memory each
-
-
-@dataclass(frozen=True, slots=True)
-class Memory:
-    """The vectors of all passages, by position; never changed, only replaced."""
-
-    rows: Rows  # [n], ascending
-    access: NDArray[np.str_]  # [n]
-    dates: NDArray[np.str_]  # [n]
-    restricted: bool  # some passage belongs to a group
-    vectors: faiss.Index
-    first: NDArray[np.int64]  # [n + 1], where each passage's sentences begin
-    sentences: Vectors  # [m, d]; [0, d] when there are too many to rank
-
-    @property
-    def ranked(self) -> bool:
-        """Whether sentences rank passages."""
-        return 0 < len(self.sentences) == int(self.first[-1])
-
-    def allowed(self, scope: Scope) -> NDArray[np.bool_] | None:
-        """Which positions a scope may see, or None for all."""
-        if not scope.since and not self.restricted:
-            return None
-        mask = np.isin(self.access, ["", *scope.groups]) & (self.dates >= scope.since)
-        return None if mask.all() else mask
-
-    def place(self, row: int) -> int | None:
-        """Where a row stands; None when it is not in memory."""
-        at = int(np.searchsorted(self.rows, row))
-        return at if at < len(self.rows) and self.rows[at] == row else None
 
 
 class FaissIndex:
@@ -75,7 +45,7 @@ class FaissIndex:
             weakref.finalize(self, os.close, hold(folder))
             self._tables = Tables(folder / TABLES)
             self._seen = self._tables.changes
-            self._memory = self._grown(_empty(self._manifest.dimensions), ())
+            self._memory = grown(empty(self._manifest.dimensions), self._tables, self._manifest.dimensions)
         except (OSError, ValueError, sqlite3.Error) as error:
             raise RetrievalError(f"{folder} cannot be opened ({error}); delete it and run 'assistant index'") from error
 
@@ -133,23 +103,27 @@ class FaissIndex:
             also: ids of a pack's own passages that something else ranks, best first; a ranking like the others.
         """
         memory = self._following()
-        mask = memory.allowed(scope)
-        dense = self._dense(memory, vector, mask, CANDIDATES)
-        by_sentence, similarity = self._by_sentence(memory, vector if tuned is None else tuned, mask)
-        bm25 = self._lexical(memory, text, None if mask is None else scope, CANDIDATES)
-        rankings: list[Sequence[int]] = [list(dense), by_sentence, list(bm25)]
+        mask, picks = memory.allowed(scope), vector if tuned is None else tuned
+        depth = CANDIDATES if memory.ranked else WIDE
+        dense = memory.nearest(vector, depth, mask)
+        bm25 = self._lexical(memory, text, None if mask is None else scope, depth)
+        rankings: list[Sequence[int]] = [list(dense), list(bm25)]
+        if not memory.ranked:
+            rankings = [best(self._hybrid(memory, bm25, vector, dense, mask), CANDIDATES)]
         if tuned is not None:
-            rankings.append(list(self._dense(memory, tuned, mask, CANDIDATES)))
-        rankings.append([row for row in self._tables.rows_of(also) if _visible(memory, row, mask)])
+            rankings.append(list(memory.nearest(tuned, CANDIDATES, mask)))
+        rankings.append([row for row in self._tables.rows_of(also) if memory.visible(row, mask)])
+        rankings.append(self._by_sentence(memory, picks, mask, sorted({row for one in rankings for row in one})))
         fused = fuse(rankings)
-        best = sorted(fused, key=lambda row: (-fused[row], row))[:k]
-        found = self._alive(best)
+        chosen = best(fused, k)
+        found = self._alive(chosen)
+        cosine = dense | self._cosine([row for row in found if row not in dense], vector)
+        similar = self._similar(memory, list(found), picks)
         hits = []
-        for row in (row for row in best if row in found):
-            near = dense[row] if row in dense else self._cosine(memory, row, vector)
-            own = self._closest(memory, row, similarity, vector if tuned is None else tuned)
+        for row in (row for row in chosen if row in found.keys() & cosine.keys() & similar.keys()):
+            own = tuple(round(float(one), 4) for one in similar[row])
             span = sentences(found[row].text)[own.index(max(own))]
-            hits.append(Hit(found[row], fused[row], near, bm25.get(row, 0.0), max(own), span, own))
+            hits.append(Hit(found[row], fused[row], cosine[row], bm25.get(row, 0.0), max(own), span, own))
         return hits
 
     def lexical(self, text: str, depth: int) -> list[int]:
@@ -160,7 +134,14 @@ class FaissIndex:
     def dense(self, vector: Vectors, depth: int) -> list[int]:
         """The rows of the public passages that are nearest to a vector, best first."""
         memory = self._following()
-        return list(self._dense(memory, vector, memory.allowed(EVERYBODY), depth))
+        return list(memory.nearest(vector, depth, memory.allowed(EVERYBODY)))
+
+    def hybrid(self, text: str, vector: Vectors, scope: Scope = EVERYBODY) -> dict[int, float]:
+        """Scores of passages by words and meaning together, by row, as ``retrieval.fusion`` explains."""
+        memory = self._following()
+        mask = memory.allowed(scope)
+        words = self._lexical(memory, text, None if mask is None else scope, WIDE)
+        return self._hybrid(memory, words, vector, memory.nearest(vector, WIDE, mask), mask)
 
     def documents(self) -> dict[int, str]:
         """The document of every row."""
@@ -215,79 +196,42 @@ class FaissIndex:
         if changes == self._seen:
             return self._memory
         with self._lock:
-            rows = self._tables.rows()
-            gone = np.flatnonzero(~np.isin(self._memory.rows, rows))
-            self._memory = self._grown(self._memory, [int(position) for position in gone])
+            self._memory = grown(self._memory, self._tables, self._manifest.dimensions)
             self._seen = changes
             return self._memory
-
-    def _grown(self, old: Memory, gone: Sequence[int]) -> Memory:
-        """``old`` without the positions ``gone``, and with what is on disk beyond its last row."""
-        width = self._manifest.dimensions
-        new = list(self._tables.kept(int(old.rows[-1]) if len(old.rows) else 0))
-        vectors = faiss.clone_index(old.vectors)
-        if gone:
-            vectors.remove_ids(faiss.IDSelectorBatch(np.asarray(gone, dtype=np.int64)))
-        if new:
-            vectors.add(np.frombuffer(b"".join(one.vector for one in new), np.float32).reshape(len(new), width))
-        stay = np.ones(len(old.rows), dtype=bool)
-        stay[list(gone)] = False
-        counts = np.array([*np.diff(old.first)[stay], *(len(one.sentences) // (2 * width) for one in new)], np.int64)
-        first = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
-        access = np.array([*old.access[stay], *(one.access for one in new)], np.str_)
-        return Memory(
-            rows=np.array([*old.rows[stay], *(one.row for one in new)], np.int64),
-            access=access,
-            dates=np.array([*old.dates[stay], *(one.date for one in new)], np.str_),
-            restricted=bool((access != "").any()),
-            vectors=vectors,
-            first=first,
-            sentences=self._sentences_of(old, stay, [one.sentences for one in new], int(first[-1])),
-        )
-
-    def _sentences_of(self, old: Memory, stay: NDArray[np.bool_], new: Sequence[bytes], total: int) -> Vectors:
-        width = self._manifest.dimensions
-        if total > SENTENCES_RANKED or len(old.sentences) < int(old.first[-1]):
-            return np.zeros((0, width), np.float32)
-        kept = old.sentences[np.repeat(stay, np.diff(old.first))]
-        return np.concatenate([kept, matrix(b"".join(new), width)])
-
-    def _dense(self, memory: Memory, vector: Vectors, mask: NDArray[np.bool_] | None, depth: int) -> dict[int, float]:
-        """Cosine of the nearest passages, best first, by row."""
-        count = len(memory.rows) if mask is None else int(mask.sum())
-        if not count:
-            return {}
-        choice = None if mask is None else _only(mask)
-        scores, found = memory.vectors.search(vector[None, :], min(depth, count), params=choice)
-        return {int(memory.rows[at]): float(score) for at, score in zip(found[0], scores[0], strict=True) if at >= 0}
 
     def _lexical(self, memory: Memory, text: str, scope: Scope | None, depth: int) -> dict[int, float]:
         """BM25 of the passages that share words with the question, best first, by row."""
         found = self._tables.lexical(terms(text), depth, scope)
         return {row: score for row, score in found.items() if memory.place(row) is not None}
 
-    def _cosine(self, memory: Memory, row: int, vector: Vectors) -> float:
-        return float(memory.vectors.reconstruct(int(np.searchsorted(memory.rows, row))) @ vector)
+    def _hybrid(
+        self,
+        memory: Memory,
+        words: Mapping[int, float],
+        vector: Vectors,
+        near: Mapping[int, float],
+        mask: NDArray[np.bool_] | None,
+    ) -> dict[int, float]:
+        return fusion.hybrid(vector, words, near, lambda moved: memory.nearest(moved, WIDE, mask), self._tables.vectors)
 
     def _by_sentence(
-        self, memory: Memory, vector: Vectors, mask: NDArray[np.bool_] | None
-    ) -> tuple[list[int], Vectors | None]:
-        if not memory.ranked or not len(memory.rows):
-            return [], None
-        similarity = memory.sentences @ vector
-        closest = np.maximum.reduceat(similarity, memory.first[:-1])
-        if mask is not None:
-            closest = np.where(mask, closest, -np.inf)
-        best = np.argsort(-closest, kind="stable")[: min(CANDIDATES, len(closest) if mask is None else int(mask.sum()))]
-        return [int(memory.rows[at]) for at in best], similarity
+        self, memory: Memory, vector: Vectors, mask: NDArray[np.bool_] | None, found: Sequence[int]
+    ) -> list[int]:
+        """Passages by their closest sentence, best first: all of them, or those ``found`` where they are too many."""
+        if memory.ranked:
+            return memory.by_sentence(vector, CANDIDATES, mask)
+        closest = {row: float(own.max()) for row, own in self._similar(memory, found, vector).items() if len(own)}
+        return sorted(closest, key=lambda row: (-closest[row], row))[:CANDIDATES]
 
-    def _closest(self, memory: Memory, row: int, similarity: Vectors | None, vector: Vectors) -> tuple[float, ...]:
-        if similarity is None:
-            own = self._tables.sentences(row, self._manifest.dimensions) @ vector
-        else:
-            at = int(np.searchsorted(memory.rows, row))
-            own = similarity[memory.first[at] : memory.first[at + 1]]
-        return tuple(round(float(one), 4) for one in own)
+    def _similar(self, memory: Memory, rows: Sequence[int], vector: Vectors) -> dict[int, Vectors]:
+        """Similarity to each sentence of these passages, in order."""
+        if memory.ranked:
+            return {row: memory.sentences_of(row) @ vector for row in rows}
+        return {row: own @ vector for row, own in self._tables.sentences(rows, self._manifest.dimensions).items()}
+
+    def _cosine(self, rows: Sequence[int], vector: Vectors) -> dict[int, float]:
+        return {row: float(own @ vector) for row, own in self._tables.vectors(rows).items()}
 
     def _alive(self, rows: Sequence[int]) -> dict[int, Passage]:
         """The passages in these rows, without those that the library has deleted since the index followed it."""
@@ -307,27 +251,3 @@ def _fitting(folder: Path, embedder: Embedder) -> Generation:
             "run 'assistant index rebuild' to build it again, or set ASSISTANT_EMBEDDER back"
         )
     return manifest
-
-
-def _visible(memory: Memory, row: int, mask: NDArray[np.bool_] | None) -> bool:
-    at = memory.place(row)
-    return at is not None and (mask is None or bool(mask[at]))
-
-
-def _only(mask: NDArray[np.bool_]) -> faiss.SearchParameters:
-    bits = faiss.IDSelectorBitmap(np.packbits(mask, bitorder="little"))  # type: ignore[call-arg,arg-type]  # the stubs
-    return faiss.SearchParameters(sel=bits)  # type: ignore[call-arg]  # show the C++ signatures
-
-
-def _empty(width: int) -> Memory:
-    none, nobody = np.zeros((0, width), np.float32), np.array([], np.str_)
-    return Memory(np.zeros(0, np.int64), nobody, nobody, False, faiss.IndexFlatIP(width), np.zeros(1, np.int64), none)
-
-
-def fuse(rankings: Iterable[Sequence[int]]) -> dict[int, float]:
-    """Reciprocal-rank fusion: a score for every row of the rankings, higher is better."""
-    fused: dict[int, float] = {}
-    for ranking in rankings:
-        for place, row in enumerate(ranking):
-            fused[row] = fused.get(row, 0.0) + 1.0 / (RANK_CONSTANT + place + 1)
-    return fused

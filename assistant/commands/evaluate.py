@@ -70,10 +70,11 @@ def evaluate_search(
     as_json: Json = False,
 ) -> None:
     """Measure building and searching as an index grows, on made-up passages, beside FAISS alone in the same run."""
+    from assistant.app import embedder
     from assistant.evaluation import search
 
     with progress() as update:
-        result = search.search(passages or [10_000, 100_000], update, plot)
+        result = search.search(passages or [10_000, 100_000], embedder(settings()), update, plot)
     show.report(None if as_json else out, result)
 
 

@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from retrieval.embedder import Embedder
+from retrieval.fusion import best
 from retrieval.generation import Progress, build
-from retrieval.index import FaissIndex, fuse
+from retrieval.index import FaissIndex
 from retrieval.passage import Document, Passage, passages
 
 DEPTH = 300  # passages of a ranking; a document may have several, and recall@100 looks at a hundred documents
@@ -67,8 +68,7 @@ def measure(
         return index.dense(embedder.embed([text])[0], DEPTH)
 
     def by_both(text: str) -> list[int]:
-        fused = fuse([by_meaning(text), by_words(text)])
-        return sorted(fused, key=lambda row: (-fused[row], row))
+        return best(index.hybrid(text, embedder.embed([text])[0]), DEPTH)
 
     searches = {"lexical": by_words, "dense": by_meaning, "hybrid": by_both}
     return {name: _scores(data, search, documents) for name, search in searches.items()}

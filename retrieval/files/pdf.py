@@ -6,13 +6,14 @@ import io
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import pdfplumber
 import pypdfium2
 from pdfplumber.page import Page
+from pdfplumber.table import Table
 from pdfplumber.utils.exceptions import PdfminerException
+from PIL import Image
 from pypdfium2.raw import (
     FPDF_PAGEOBJ_IMAGE,
     FPDF_PAGEOBJ_TEXT,
@@ -20,24 +21,15 @@ from pypdfium2.raw import (
     FPDFTextObj_GetTextRenderMode,
 )
 
-from retrieval.files.text import PAGE_BREAK, Content, FileError, iso, plain, table
+from retrieval.files import ocr
+from retrieval.files.columns import Spot, blocks
+from retrieval.files.layout import Line, body, markdown, scaled
+from retrieval.files.text import Content, FileError, iso, plain, table
 
 PAGES = 2_000
 SMALLEST = 3.0  # points; what is smaller nobody reads
-HEADING = 1.15  # times the size of the running text
 WHITE = 0.97  # from this grey on, text on a white page cannot be seen
 Box = tuple[float, float, float, float]  # x0, top, x1, bottom, in points from the upper left corner
-
-
-@dataclass(frozen=True, slots=True)
-class Line:
-    """A line of text, or a table."""
-
-    text: str
-    size: float  # points; 0 for a table
-    bold: bool
-    top: float
-    bottom: float
 
 
 def document(raw: bytes) -> Content:
@@ -50,24 +42,43 @@ def document(raw: bytes) -> Content:
         with pdfplumber.open(io.BytesIO(raw)) as pdf, pypdfium2.PdfDocument(raw) as seen:
             if len(pdf.pages) > PAGES:
                 raise FileError(f"it has {len(pdf.pages):,} pages, and at most {PAGES:,} are read")
-            pages, hidden, scans = [], 0, []
+            pages, hidden, pictures, scans = [], 0, [], dict[int, ocr.Scan]()
             for number, page in enumerate(pdf.pages, start=1):
                 shown, unseen = _visible(page, _invisible(seen[number - 1], page))
                 hidden += unseen
                 pages.append(list(_lines(shown)))
-                if not pages[-1] and page.images:
-                    scans.append(number)
+                if not pages[-1] and (page.images or page.curves):  # a scan, or letters drawn as outlines
+                    pictures.append(number)
+                    if ocr.available():
+                        scans[number] = ocr.scan(_rendered(seen[number - 1]))
                 page.close()
             meta = {key: plain(value) for key, value in (pdf.metadata or {}).items()}
     except (PdfminerException, pypdfium2.PdfiumError) as error:
         locked = "password" in str(error).lower() or "PDFPasswordIncorrect" in repr(error)
         raise FileError("it needs a password" if locked else f"it is no PDF that can be read ({error})") from error
+    running = body(pages) or 1.0
+    for number, one in scans.items():
+        pages[number - 1] = scaled(one.lines, running)
     notes = [f"{hidden} characters that cannot be seen were left out"] if hidden else []
-    notes += [f"pages without text, only images: {_ranges(scans)}; they were not read"] if scans else []
+    notes += _of_pictures(pictures, scans)
     if not any(pages):
         raise FileError("; ".join(["there is no text in it", *notes]))
-    text = f" {PAGE_BREAK}".join(_markdown(_without_furniture(pages)))
-    return Content(meta.get("Title", ""), text, _day(meta.get("CreationDate", "")), notes=tuple(notes))
+    return Content(meta.get("Title", ""), markdown(pages), _day(meta.get("CreationDate", "")), notes=tuple(notes))
+
+
+def _rendered(page: pypdfium2.PdfPage) -> Image.Image:
+    picture: Image.Image = page.render(scale=ocr.LONGEST / max(page.get_size())).to_pil()
+    return picture.convert("RGB")
+
+
+def _of_pictures(pages: Sequence[int], scans: dict[int, ocr.Scan]) -> list[str]:
+    """What was read, or was not, of the pages that are pictures."""
+    if pages and not scans:
+        return [f"without text, only pictures: {_ranges(pages)}; text in pictures is read after: {ocr.INSTALL}"]
+    blank = [number for number in pages if not scans[number].lines]
+    found = {number: one for number, one in scans.items() if one.lines}
+    notes = [f"nothing was read in the pictures of {_ranges(blank)}"] if blank else []
+    return [*notes, ocr.note(_ranges(list(found)), found)] if found else notes
 
 
 def _visible(page: Page, invisible: Sequence[Box]) -> tuple[Page, int]:
@@ -100,75 +111,39 @@ def _invisible(page: pypdfium2.PdfPage, plumbed: Page) -> list[Box]:
 
 
 def _lines(page: Page) -> Iterator[Line]:
-    """Lines and tables from top to bottom."""
+    """Lines and tables as they are read: from top to bottom, and one column after the other."""
     tables = page.find_tables()
     boxes = [found.bbox for found in tables]
     rest = page.filter(lambda thing: thing.get("object_type") != "char" or not _inside(thing, boxes)) if boxes else page
-    found = [
-        Line(
-            plain(line["text"]),
-            Counter(round(char["size"], 1) for char in line["chars"]).most_common(1)[0][0],
-            all("bold" in char["fontname"].lower() for char in line["chars"] if char["text"].strip()),
-            line["top"],
-            line["bottom"],
-        )
-        for line in rest.extract_text_lines()
-        if line["text"].strip()
-    ]
-    found += [
-        Line(table([[cell or "" for cell in row] for row in one.extract()]), 0.0, False, one.bbox[1], one.bbox[3])
-        for one in tables
-    ]
-    yield from sorted((line for line in found if line.text), key=lambda line: line.top)
+    words = [Spot(*_box(word)) for word in rest.extract_words()]
+    spots = [*words, *(Spot(*box, words=0) for box in boxes)]
+    parts = blocks(spots)
+    for part in parts:
+        area = rest if len(parts) == 1 else rest.within_bbox(_around([spots[at] for at in part]), strict=False)
+        found = [_line(line) for line in area.extract_text_lines() if line["text"].strip()]
+        found += [_table(tables[at - len(words)]) for at in part if at >= len(words)]
+        yield from sorted((line for line in found if line.text), key=lambda line: line.top)
 
 
-def _without_furniture(pages: Sequence[list[Line]]) -> list[list[Line]]:
-    """Pages without the lines at their top and bottom that come back on most of them: headers, footers, numbers."""
-    if len(pages) < 3:
-        return list(pages)
-    edges = Counter(key for page in pages for key in {_repeating(line) for line in [*page[:2], *page[-2:]]})
-    often = {key for key, times in edges.items() if times >= max(3, 0.6 * len(pages))}
-    return [
-        [line for at, line in enumerate(page) if 2 <= at < len(page) - 2 or _repeating(line) not in often]
-        for page in pages
-    ]
+def _line(line: dict[str, Any]) -> Line:
+    return Line(
+        plain(line["text"]),
+        Counter(round(char["size"], 1) for char in line["chars"]).most_common(1)[0][0],
+        all("bold" in char["fontname"].lower() for char in line["chars"] if char["text"].strip()),
+        line["top"],
+        line["bottom"],
+    )
 
 
-def _repeating(line: Line) -> str:
-    return re.sub(r"\d+", "#", line.text)
+def _table(found: Table) -> Line:
+    rows = [[cell or "" for cell in row] for row in found.extract()]
+    return Line(table(rows), 0.0, False, found.bbox[1], found.bbox[3])
 
 
-def _markdown(pages: Sequence[list[Line]]) -> Iterator[str]:
-    """Each page's text: lines joined to paragraphs, headings marked by their size."""
-    sizes = Counter[float]()
-    for line in (line for page in pages for line in page):
-        sizes[line.size] += len(line.text) if line.size else 0
-    body = sizes.most_common(1)[0][0] if sizes else 0.0
-    larger = sorted({line.size for page in pages for line in page if _is_heading(line, body)}, reverse=True)
-    levels = {size: min(6, place) for place, size in enumerate(larger, start=1)}
-    for page in pages:
-        text, before = "", None
-        for line in page:
-            level = levels.get(line.size) if _is_heading(line, body) else None
-            text += _between(before, line, level, levels) + (f"{'#' * level} {line.text}" if level else line.text)
-            before = line
-        yield re.sub(r"(?<=[a-zà-ÿ])\u00ad ?|(?<=[a-zà-ÿ])- (?=[a-zà-ÿ])(?!and |or |und |oder )", "", text)
-
-
-def _is_heading(line: Line, body: float) -> bool:
-    short = 0 < len(line.text.split()) <= 15 and line.size > 0 and not line.text.endswith((".", ",", ";"))
-    return short and (line.size >= HEADING * body or (line.bold and line.size >= body))
-
-
-def _between(before: Line | None, line: Line, level: int | None, levels: dict[float, int]) -> str:
-    """What stands between two lines: a space inside a paragraph, else a break."""
-    if before is None:
-        return "\n\n" if level or not line.size else ""
-    if level or not line.size or not before.size or (before.size in levels and before.size != line.size):
-        return "\n\n"
-    if re.match(r"(?:[-*•–▪]|\d+[.)])\s", line.text):
-        return "\n"
-    return " " if line.top - before.bottom < 0.8 * line.size and before.size == line.size else "\n\n"
+def _around(spots: Sequence[Spot]) -> Box:
+    """The box that holds all of them, with a little air: letters may stand out of their words."""
+    left, top = min(spot.left for spot in spots), min(spot.top for spot in spots)
+    return left - 1, top - 1, max(spot.right for spot in spots) + 1, max(spot.bottom for spot in spots) + 1
 
 
 def _box(thing: dict[str, Any]) -> Box:
@@ -190,8 +165,8 @@ def _is_white(colour: object) -> bool:
 
 
 def _ranges(pages: Sequence[int]) -> str:
-    shown = ", ".join(map(str, pages[:8]))
-    return f"{shown} and {len(pages) - 8} more" if len(pages) > 8 else shown
+    shown = ", ".join(map(str, pages[:8])) + (f" and {len(pages) - 8} more" if len(pages) > 8 else "")
+    return f"page {shown}" if len(pages) == 1 else f"pages {shown}"
 
 
 def _day(date: str) -> str:

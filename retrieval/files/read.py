@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
-from retrieval.files import office, pdf, plain, web
+from retrieval.files import ocr, office, pdf, plain, web
 from retrieval.files.text import Content, FileError
 
 BIGGEST = 100 * 1024 * 1024  # bytes of a file, and of all that an archive unpacks to
@@ -29,6 +29,7 @@ READERS: dict[str, Callable[[bytes], Content]] = {
     ".md": plain.markdown,
     ".markdown": plain.markdown,
     ".txt": plain.text,
+    **dict.fromkeys((".png", ".jpg", ".jpeg", ".tif", ".tiff"), ocr.picture),
 }
 CONTAINERS = (".zip", ".eml")
 KINDS = (*READERS, *CONTAINERS)

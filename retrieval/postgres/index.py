@@ -16,9 +16,11 @@ from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from retrieval.embedder import Embedder, RetrievalError, Vectors
+from retrieval.fusion import WIDE, best, fuse, hybrid
 from retrieval.generation import Generation, Progress, embedded
-from retrieval.index import CANDIDATES, SENTENCES_RANKED, fuse
+from retrieval.index import CANDIDATES
 from retrieval.library import FIELDS
+from retrieval.memory import SENTENCES_RANKED
 from retrieval.passage import Hit, Passage, sentences
 from retrieval.postgres.documents import PostgresDocuments, vacuum
 from retrieval.postgres.generations import Made, add, known, stems
@@ -102,17 +104,22 @@ class PostgresIndex:
             db.exec_driver_sql("SET LOCAL hnsw.iterative_scan = strict_order")  # else a filter leaves too few
             dense = self._dense(db, vector, values)
             bm25 = self._lexical(db, text, values)
-            rankings = [list(dense), self._by_sentence(db, picks, values), list(bm25)]
+            rankings = [list(dense), list(bm25)]
+            many = self._many(db)
+            if many:
+                rankings = [best(self._hybrid(db, text, vector, values), CANDIDATES)]
             if tuned is not None:
                 rankings.append(list(self._dense(db, tuned, values)))
             rankings.append(self._own(db, also, values))
+            candidates = sorted({row for one in rankings for row in one})
+            rankings.append(self._by_sentence(db, picks, values, candidates if many else None))
             fused = fuse(rankings)
-            best = sorted(fused, key=lambda row: (-fused[row], row))[:k]
-            found = self._alive(db, best)
-            cosine = self._cosine(db, best, vector)
-            similar = self._similar(db, best, picks)
+            chosen = best(fused, k)
+            found = self._alive(db, chosen)
+            cosine = self._cosine(db, chosen, vector)
+            similar = self._similar(db, chosen, picks)
         hits = []
-        for row in (row for row in best if row in found):
+        for row in (row for row in chosen if row in found):
             own = similar[row]
             span = sentences(found[row].text)[own.index(max(own))]
             hits.append(Hit(found[row], fused[row], cosine[row], bm25.get(row, 0.0), max(own), span, own))
@@ -190,15 +197,29 @@ class PostgresIndex:
         )
         return _scores(db, query, {**values, "v": vector})
 
-    def _by_sentence(self, db: Connection, vector: Vectors, values: Values) -> list[int]:
+    def _many(self, db: Connection) -> bool:
+        """Whether the sentences are too many to rank."""
         size = db.exec_driver_sql("SELECT reltuples FROM pg_class WHERE oid = %s::regclass", (self._sentences,))
-        if size.scalar_one() > SENTENCES_RANKED:
-            return []
+        return bool(size.scalar_one() > SENTENCES_RANKED)
+
+    def _hybrid(self, db: Connection, text: str, vector: Vectors, values: Values) -> dict[int, float]:
+        wide = {**values, "n": WIDE}
+
+        def vectors(rows: Sequence[int]) -> dict[int, Vectors]:
+            query = f"SELECT row, vector FROM {self._passages} WHERE row = ANY(%s)"
+            return {int(row): own.to_numpy() for row, own in db.exec_driver_sql(query, (list(rows),))}
+
+        near = self._dense(db, vector, wide)
+        return hybrid(vector, self._lexical(db, text, wide), near, lambda moved: self._dense(db, moved, wide), vectors)
+
+    def _by_sentence(self, db: Connection, vector: Vectors, values: Values, found: Sequence[int] | None) -> list[int]:
+        """Passages by their closest sentence, best first: all of them, or those ``found`` where they are too many."""
+        only = "" if found is None else "AND row = ANY(%(found)s)"
         query = (
             f"SELECT row, max(-(s.vector <#> %(v)s)) FROM {self._sentences} s JOIN {self._passages} p USING (row) "
-            "WHERE access = ANY(%(groups)s) AND date >= %(since)s GROUP BY row ORDER BY 2 DESC, 1 LIMIT %(n)s"
+            f"WHERE access = ANY(%(groups)s) AND date >= %(since)s {only} GROUP BY row ORDER BY 2 DESC, 1 LIMIT %(n)s"
         )
-        return list(_scores(db, query, {**values, "v": vector}))
+        return list(_scores(db, query, {**values, "v": vector, "found": list(found or ())}))
 
     def _lexical(self, db: Connection, text: str, values: Values) -> dict[int, float]:
         """BM25 of the passages that share words with the question, best first, by row."""

@@ -222,6 +222,27 @@ def test_pages_are_marked_and_running_headers_are_dropped(tmp_path: Path) -> Non
     assert "House rules" not in found.text and "Page" not in found.text
 
 
+def test_columns_are_read_one_after_the_other(tmp_path: Path) -> None:
+    left = [f"Left column says in line {n}" for n in range(7)] + ["that it ends here."]
+    right = [f"The right one holds text {n}" for n in range(8)]
+    text = line("Fleet handbook", 40, size=20)
+    for at, (one, other) in enumerate(zip(left, right, strict=True)):
+        text += line(one, 80 + 13 * at) + line(other, 80 + 13 * at).replace(" 50 ", " 320 ")
+    text += line("A note that goes across both of the columns, from the left edge of the page to the right.", 220)
+    text += grid(FEES, 240)
+    found = content(tmp_path, "a.pdf", pdf(text)).text
+    parts = [" ".join(left), " ".join(right), "A note that goes across both", FEE_LINES]
+    places = [found.index(part) for part in parts]
+    assert places == sorted(places)
+
+
+def test_short_cells_without_rules_are_no_columns(tmp_path: Path) -> None:
+    rows = "".join(
+        line(f"Fee {n}", 80 + 13 * n) + line(f"{n} euros", 80 + 13 * n).replace(" 50 ", " 320 ") for n in range(8)
+    )
+    assert "Fee 3 3 euros" in content(tmp_path, "a.pdf", pdf(rows)).text
+
+
 @pytest.mark.parametrize(
     ("name", "raw", "why"),
     [

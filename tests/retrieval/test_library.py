@@ -17,11 +17,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from retrieval import memory
 from retrieval.embedder import RetrievalError, Vectors
 from retrieval.index import FaissIndex
 from retrieval.library import Library
 from retrieval.passage import Document, Hit, Passage, passages
 from retrieval.postgres import Postgres
+from retrieval.postgres import index as postgres
 from retrieval.storage import Folder, Storage
 from retrieval.tables import Scope
 from tests.retrieval.test_index import CORPUS, BagOfWords
@@ -245,7 +247,28 @@ def test_a_failing_embedder_loses_nothing_and_the_next_sync_goes_on(
     assert shelf.index.faults() == []
 
 
-def test_memory_follows_any_order_of_changes(files: Shelf) -> None:
+def test_among_too_many_sentences_to_rank_search_finds_filters_and_quotes_as_before(
+    shelf: Shelf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shelf.put("keys", "## Staff\nThe late fee key lies behind the desk.", access="staff")
+    few = {hit.passage.id: hit for hit in shelf.search("late fee", "staff")}
+    monkeypatch.setattr(memory, "SENTENCES_RANKED", -2)
+    monkeypatch.setattr(postgres, "SENTENCES_RANKED", -2)
+    large = shelf.again()
+    for groups in (("staff",), ()):
+        many = large.search("late fee", *groups)
+        assert ("files/keys#staff" in {hit.passage.id for hit in many}) == bool(groups)
+        assert "fees#late-fee" in {hit.passage.id for hit in many[:2]}
+        both = [(hit, few[hit.passage.id]) for hit in many if hit.passage.id in few]
+        assert len(both) > 1
+        for hit, before in both:
+            assert hit.span == before.span and hit.bm25 == pytest.approx(before.bm25)
+            assert hit.similarities == pytest.approx(before.similarities, abs=2e-4)
+
+
+@pytest.mark.parametrize("ranked", [memory.SENTENCES_RANKED, 9], ids=["small", "grown large"])
+def test_memory_follows_any_order_of_changes(files: Shelf, ranked: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memory, "SENTENCES_RANKED", ranked)
     shelf, index, library = files, files.index, files.library
     assert isinstance(index, FaissIndex) and isinstance(library, Library)
     chance = random.Random(0)  # noqa: S311
@@ -258,11 +281,17 @@ def test_memory_follows_any_order_of_changes(files: Shelf) -> None:
         else:
             shelf.put(name, f"## A\nText {chance.randrange(3)} of {name}.\n## B\nMore of {name}.")
             there.add(name)
-        memory = index._following()
-        fresh = FaissIndex(index.folder, BagOfWords(), library)._following()
-        assert np.array_equal(memory.rows, fresh.rows) and np.array_equal(memory.first, fresh.first)
-        assert np.array_equal(memory.sentences, fresh.sentences)
-        assert np.array_equal(memory.vectors.reconstruct_n(0, len(memory.rows)), fresh.vectors.reconstruct_n(0, len(fresh.rows)))  # fmt: skip
+        held, other = index._following(), FaissIndex(index.folder, BagOfWords(), library)
+        fresh = other._following()
+        assert np.array_equal(held.rows, fresh.rows) and np.array_equal(held.first, fresh.first)
+        assert np.array_equal(held.sentences, fresh.sentences) or held.ranked != fresh.ranked
+        for word in ("text", "more", name, "late fee"):
+            vector = shelf.embedder.embed([word])[0]
+            near = held.nearest(vector, 5, None)
+            assert sorted(near.values()) == pytest.approx(sorted(fresh.nearest(vector, 5, None).values()))
+            found = [(hit.passage.id, hit.sentence, hit.similarities) for hit in index.search(word, vector)]
+            assert found == [(hit.passage.id, hit.sentence, hit.similarities) for hit in other.search(word, vector)]
+        other.close()
     assert shelf.documents() - {"loans", "fees", "rooms"} == {f"files/{name}" for name in there}
 
 
