@@ -164,10 +164,14 @@ class Gate:
         ranked = self.found.ranked[:MOST]
         if not self.steps or not ranked:
             return ranked
-        best = ranked[0]
+        best, first = ranked[0], self.pack.index.first_sentences()
+        same = [one for one in self.found.ranked if one.hit.passage.document == best.hit.passage.document]
+        likely = sorted((one for one in same if one is best or (one.read or 0.0) > 0.0), key=lambda one: one.row(first))
+        if best in likely[:MOST] and len(likely) >= MOST:
+            return likely  # a description of what to do begins where its article does
         around = [
             one
-            for one in self.found.ranked
+            for one in same
             if one.hit.passage.id == best.hit.passage.id and one is not best and (one.read or 0.0) > UNFIT
         ]
         return [best, *sorted(around, key=lambda one: (one.start < best.start, one.start))]
