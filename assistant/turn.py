@@ -153,10 +153,11 @@ def _voiced(parts: Parts, pack: Pack | None, conversation: int | None) -> Pack |
 
 
 def _find(parts: Parts, pack: Pack, text: str, vector: Vectors, groups: frozenset[str]) -> tuple[str, Found]:
-    """Search for the whole message, and for the question inside a long one; the stronger evidence wins."""
+    """Search for the whole message; where that finds too little, for the question inside a long one."""
     found = answer.search(pack, text, vector, groups)
     spans = sentences(text)
-    if len(spans) < 2 or len(text.split()) < LONG:
+    enough = found.evidence >= pack.domain.manifest.thresholds.evidence
+    if enough or len(spans) < 2 or len(text.split()) < LONG:
         return text, found
     asked = [text[start:end] for start, end in spans if text[end - 1] == "?"] or [text[slice(*spans[-1])]]
     alone = answer.search(pack, asked[-1], parts.embedder.embed([asked[-1]])[0], groups)
