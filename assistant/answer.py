@@ -20,7 +20,7 @@ from retrieval.embedder import Vectors
 from retrieval.passage import Hit, sentences
 from retrieval.tables import Scope
 
-ENOUGH = 0.7  # probability that the sentences shown hold the answer, from which no more are added
+ENOUGH = 0.85  # probability that the sentences shown hold the answer, from which no more are added
 MOST = 3  # sentences of an answer
 UNFIT = -4.0  # log-odds under which the cross-encoder thinks a sentence no part of an answer
 RELEVANT = 0.08  # probability that a sentence of the sources needs for the model to be let through with it

@@ -39,12 +39,14 @@ def test_it_ranks_and_scores_as_the_files_do(server: Postgres, tmp_path: Path) -
         vector = BagOfWords().embed([question])[0]
         ours, theirs = (
             [
-                (round(hit.cosine, 4), round(hit.bm25, 3), hit.span, round(hit.sentence, 3))
+                (hit.span, round(hit.bm25, 3), round(hit.sentence, 3), hit.cosine)
                 for hit in index.search(question, vector, 50, vector, also=["loans#renewal"])
             ]
             for index in shelves
         )
-        assert sorted(ours) == sorted(theirs), question  # which of several equals comes first may differ
+        for mine, other in zip(sorted(ours), sorted(theirs), strict=True):  # which of equals comes first may differ
+            assert mine[:3] == other[:3], question
+            assert mine[3] == pytest.approx(other[3], abs=1e-3), question  # half precision in memory
     assert shelves[0].document_frequency("books") == shelves[1].document_frequency("books") > 0
     assert shelves[0].first_sentences().keys() == shelves[1].first_sentences().keys()
     assert abs(shelves[0].sentences - shelves[1].sentences).max() < 1e-6
