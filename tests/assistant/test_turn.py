@@ -240,7 +240,7 @@ def test_a_follow_up_is_searched_together_with_the_question_before(parts: Parts)
     assert in_context("and for a film?", history) == f"{BOOK} and for a film?"
     assert in_context("How do I book a study room for my group?", history) == "How do I book a study room for my group?"
     _, turn, _ = run(parts, "and for a film?", says="A borrowed film may be kept for 7 days.", history=history)
-    assert turn.answer == "A borrowed film may be kept for 7 days."
+    assert turn.sentences[0] == "A borrowed film may be kept for 7 days."
 
 
 def test_what_belongs_to_no_pack_is_out_of_scope(parts: Parts) -> None:
