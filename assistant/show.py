@@ -323,7 +323,7 @@ def _end(console: Console, turn: Turn, shown: int) -> None:
     else:
         for extra in turn.sentences[shown:]:
             console.print(f"[dim]{escape(extra)}[/]")
-    for citation in {citation.number: citation for citation in turn.citations}.values():
+    for citation in {(one.number, one.quote): one for one in turn.citations}.values():
         where = f"{escape(citation.heading)}: “{escape(citation.quote)}” ({escape(citation.source)})"
         console.print(f"  [cyan]\\[{citation.number}][/] {where}")
     reading = turn.reading
