@@ -124,7 +124,7 @@ class Gate:
     """Lets a sentence through only with a quote that supports it, and remembers what it did."""
 
     def __init__(self, pack: Pack, found: Found, *, steps: bool = False) -> None:
-        """``steps``: it is asked how something is done, so what stands around the best sentence is part of it."""
+        """``steps``: it is asked how something is done, so more of the best sentence's article is part of it."""
         self.pack = pack
         self.found = found
         self.steps = steps
