@@ -8,7 +8,7 @@ from contextlib import closing
 from dataclasses import dataclass
 
 from adapters.chat import ChatModel, Message, Sampling
-from assistant import evidence, grounding, prompt, ranking, safety
+from assistant import evidence, grounding, places, prompt, ranking, safety
 from assistant.clock import Clock
 from assistant.grounding import Support
 from assistant.packs import Pack
@@ -74,10 +74,12 @@ def search(pack: Pack, text: str, vector: Vectors, groups: frozenset[str] = froz
     planted = tuple(
         Finding("injection.passage", "review", "passage", hit.passage.id) for hit in hits if hit not in honest
     )
-    ranked = tuple(ranking.shipped().rank(text, honest, pack.index, pack.reading))
+    asked = places.named(text)
+    judged = ranking.shipped().rank(text, honest, pack.index, pack.reading)
+    ranked = tuple(one for one in judged if not (asked and places.elsewhere(asked, _where(one))))
     read = [one.read for one in ranked if one.read is not None]
     weight = 0.0
-    if honest:
+    if ranked:
         weight = pack.learned.gate.probability(evidence.features(text, honest, pack.index, near.unanswered, read))
     return Found(honest, ranked, weight, planted)
 
@@ -221,6 +223,11 @@ class Gate:
             page=passage.page,
             domain=self.pack.domain.name,
         )
+
+
+def _where(one: Candidate) -> frozenset[str]:
+    """The places that a sentence speaks of: those it names, else those of the headings above it."""
+    return places.named(one.text) or places.named(one.hit.passage.heading)
 
 
 def _within(one: Candidate, passage_id: str, start: int, end: int) -> bool:

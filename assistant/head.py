@@ -45,6 +45,7 @@ def fit(vectors: Vectors, labels: Sequence[str], *, strength: float = 20.0) -> H
     if len(classes) == 1:
         return Head((classes[0],), np.zeros((1, vectors.shape[1])), np.zeros(1))
     model = LogisticRegression(C=strength, max_iter=1000, class_weight="balanced")
+    vectors = np.asarray(vectors, dtype=np.float64)  # in single precision the solver gives up early on many rows
     target = np.array([classes.index(label) for label in labels])
     model.fit(vectors, target)
     scale = 1.0 / _held_out_temperature(model, vectors, target)

@@ -50,6 +50,7 @@ def test_an_admin_examines_promotes_and_rolls_back(page_for: PageFor) -> None:
     expect(page.locator("#adapter-cards table th").nth(1)).to_have_text("Canary " + "b" * 16)
     page.click(f"{candidate} [data-act=stop]")
     page.click(f"{candidate} [data-act=stop]")
+    expect(page.locator(f"{candidate} [data-act=stop]")).to_have_count(0)  # the card is drawn anew, and forgets a click
     page.click(f"{candidate} [data-act=promote]")
     page.click(f"{candidate} [data-act=promote]")
     expect(page.locator(f"{candidate} .chip.on")).to_have_text("Current")
