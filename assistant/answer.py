@@ -23,6 +23,7 @@ from retrieval.tables import Scope
 ENOUGH = 0.85  # probability that the sentences shown hold the answer, from which no more are added
 MOST = 3  # sentences of an answer
 UNFIT = -4.0  # log-odds under which the cross-encoder thinks a sentence no part of an answer
+STAYS = 0.5  # probability that must be left once sentences about other countries are gone
 RELEVANT = 0.08  # probability that a sentence of the sources needs for the model to be let through with it
 _STEPS = re.compile(
     r"\bhow (?:do|can|should|would|must) (?:i|you|we|one)\b|\bhow to\b|\bsteps\b|\bfirst aid\b|"
@@ -74,13 +75,13 @@ def search(pack: Pack, text: str, vector: Vectors, groups: frozenset[str] = froz
     planted = tuple(
         Finding("injection.passage", "review", "passage", hit.passage.id) for hit in hits if hit not in honest
     )
-    asked = places.named(text)
-    judged = ranking.shipped().rank(text, honest, pack.index, pack.reading)
-    ranked = tuple(one for one in judged if not (asked and places.elsewhere(asked, _where(one))))
+    ranked = tuple(ranking.shipped().rank(text, honest, pack.index, pack.reading))
+    ranked, fit = _of_the_place(ranked, text)
     read = [one.read for one in ranked if one.read is not None]
     weight = 0.0
-    if ranked:
-        weight = pack.learned.gate.probability(evidence.features(text, honest, pack.index, near.unanswered, read))
+    if ranked and fit:
+        row = evidence.features(text, honest, pack.index, near.unanswered, read, ranked[0].text)
+        weight = pack.learned.gate.probability(row)
     return Found(honest, ranked, weight, planted)
 
 
@@ -223,6 +224,15 @@ class Gate:
             page=passage.page,
             domain=self.pack.domain.name,
         )
+
+
+def _of_the_place(ranked: tuple[Candidate, ...], text: str) -> tuple[tuple[Candidate, ...], bool]:
+    """The sentences without those about another country than the question's, and whether the likeliest were others."""
+    asked = places.named(text)
+    if not asked:
+        return ranked, True
+    kept = tuple(one for one in ranked if not places.elsewhere(asked, _where(one)))
+    return kept, sum(one.probability for one in kept) >= STAYS
 
 
 def _where(one: Candidate) -> frozenset[str]:

@@ -14,6 +14,7 @@ from assistant.commands import (
     adapters,
     audit,
     data,
+    doctor,
     domains,
     evaluate,
     evaluate_safety,
@@ -37,7 +38,7 @@ app = typer.Typer(
     "Settings come from environment variables (`ASSISTANT_HOME`, `ASSISTANT_PORT`, …) or `assistant.toml`.\n\n"
     "Exit codes: 0 done, 1 failed, 2 wrong usage or bad input, 3 asked and not answered.",
 )
-for group in (talk, label, audit):
+for group in (talk, label, audit, doctor):
     app.registered_commands += group.app.registered_commands
 evaluate.app.registered_commands += evaluate_safety.app.registered_commands
 train.app.registered_commands += train_guards.app.registered_commands

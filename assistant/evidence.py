@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +14,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from assistant.words import content
+from assistant.words import content, quantities
 from retrieval.passage import Hit, sentences
 from retrieval.storage import Index
 
@@ -35,6 +36,17 @@ FEATURES = (
     "read_best",  # the cross-encoder's highest log-odds of a sentence; 0 where there is none
     "read_first",  # … of the likeliest sentence
     "read_any",  # … that any of the sentences answers
+    "lacks_figure",  # whether a figure is asked for, and the likeliest sentence gives none
+)
+_ASKS_FIGURE = re.compile(
+    r"\bhow (?:much|many|long|old|soon|late|early|often|far|high|low|big|quickly|fast|close)\b|"
+    r"\b(?:until|by|since) when\b|\b(?:what|which) age\b|\bset (?:me|us|you) back\b|\bat (?:most|least)\b|"
+    r"\b(?:percentage|per ?cent|rates?|bands?|limits?|allowance|phone number|price|costs?|fees?|deadline|dose|dosage|"
+    r"normal range|maximum|minimum)\b",
+    re.IGNORECASE,
+)
+_IN_WORDS = re.compile(
+    r"\b(?:free|once|twice|half|double|immediately|daily|weekly|monthly|yearly|never)\b", re.IGNORECASE
 )
 Row = NDArray[np.float64]
 Kind = Literal["plain", "read", "read_known"]  # without a cross-encoder; with one; … in a pack with lessons
@@ -64,7 +76,12 @@ def load(path: Path = SHIPPED, kind: Kind = "plain") -> EvidenceHead:
 
 
 def features(
-    question: str, hits: Sequence[Hit], index: Index, unanswered: float = 0.0, read: Sequence[float] = ()
+    question: str,
+    hits: Sequence[Hit],
+    index: Index,
+    unanswered: float = 0.0,
+    read: Sequence[float] = (),
+    likeliest: str | None = None,
 ) -> Row:
     """The numbers the head looks at: [len(FEATURES)].
 
@@ -74,6 +91,7 @@ def features(
         index: where.
         unanswered: as in ``assistant.known.Near``.
         read: log-odds that the cross-encoder gave to the hits' sentences, that of the likeliest one first.
+        likeliest: the sentence that will be said first; None where none was chosen.
     """
     if not hits:
         return np.zeros(len(FEATURES))
@@ -103,12 +121,18 @@ def features(
         max(read, default=0.0),
         read[0] if read else 0.0,
         float(np.logaddexp.reduce(read)) if read else 0.0,
+        float(likeliest is not None and _lacks_figure(question, likeliest)),
     ])  # fmt: skip
 
 
 def rarity(word: str, index: Index) -> float:
     """Inverse document frequency of a stem over the index's passages."""
     return math.log((1 + index.generation.passages) / (1 + index.document_frequency(word)))
+
+
+def _lacks_figure(question: str, sentence: str) -> bool:
+    given = quantities(sentence) or _IN_WORDS.search(sentence)
+    return not given and _ASKS_FIGURE.search(question) is not None
 
 
 def _sentence_coverage(words: set[str], weight: dict[str, float], total: float, hit: Hit) -> float:

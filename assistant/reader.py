@@ -11,13 +11,16 @@ from typing import Protocol
 import numpy as np
 from threadpoolctl import threadpool_limits
 
+from assistant import refusals
 from assistant.head import Head, fit
+from assistant.refusals import Refusals
 from domains.manifest import Sentiment
 from domains.pack import Domain
 from retrieval.embedder import Vectors
 
 NOWHERE = ""  # the router's class for what belongs to no pack
 ANYWHERE = "*"  # … and for greetings and thanks, which belong to every pack
+REFUSE_AT = 0.6  # probability from which an intent alone refuses, in a pack without lessons
 OUT_OF_SCOPE = Path(__file__).parent / "out_of_scope.txt"
 
 _SUBJECT = re.compile(r"\b(?:my|our)\b", re.IGNORECASE)
@@ -49,6 +52,7 @@ class Reader:
     intents: dict[str, Head]
     sentiment: Head
     examples: dict[str, tuple[tuple[str, ...], Vectors]] = field(default_factory=dict)  # by pack: texts, [n, d]
+    refusals: dict[str, Refusals] = field(default_factory=dict)  # by pack; none where it has no lessons
 
     def domains(self, vector: Vectors) -> list[tuple[str, float]]:
         """Packs, ``NOWHERE`` and ``ANYWHERE`` with probabilities, likeliest first."""
@@ -58,6 +62,16 @@ class Reader:
         """The likeliest intent; ``("", 0.0)`` in a pack without examples."""
         head = self.intents.get(domain)
         return head.probabilities(vector)[0] if head else ("", 0.0)
+
+    def refused(self, domain: str, text: str, vector: Vectors) -> str | None:
+        """The intent for which a pack refuses a question; None where it does not."""
+        learned, head = self.refusals.get(domain), self.intents.get(domain)
+        if head is None:
+            return None
+        ranked = head.probabilities(vector)
+        if learned is None:  # no lessons to tell it from: what the intent head is sure of
+            return ranked[0][0] if ranked[0][1] >= REFUSE_AT else None
+        return learned.refused(ranked, text, vector)
 
     def mood(self, vector: Vectors) -> tuple[Sentiment, float]:
         """The likeliest sentiment."""
@@ -87,7 +101,18 @@ def train(domains: Sequence[Domain], embed: EmbedTexts) -> Reader:
             },
             sentiment=fit(vectors, moods),
             examples=known,
+            refusals=dict(_refusals(domains, known, embed)),
         )
+
+
+def _refusals(
+    domains: Sequence[Domain], known: dict[str, tuple[tuple[str, ...], Vectors]], embed: EmbedTexts
+) -> Iterator[tuple[str, Refusals]]:
+    for domain in domains:
+        if domain.lessons and domain.name in known:
+            found = refusals.fit(domain, known[domain.name][1], embed([lesson.ask for lesson in domain.lessons]))
+            if found is not None:
+                yield domain.name, found
 
 
 def follows_up(question: str) -> bool:

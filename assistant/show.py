@@ -20,6 +20,7 @@ from assistant.settings import Settings, SettingsError
 if TYPE_CHECKING:
     from assistant.audit import Audit
     from assistant.citations import Checked
+    from assistant.doctor import Symptom
     from assistant.evaluation.golden import Graded
     from assistant.heads_training import Task
     from assistant.intake import Skipped
@@ -148,6 +149,15 @@ def audit(console: Console, review: Audit) -> None:
         result = "[green]pass[/]" if check.passed else "[bold red]FAIL[/]"
         shown = check.evidence[:1] if check.passed else check.evidence[:6]
         table.add_row(check.section, check.name, result, escape("\n".join(shown)))
+    console.print(table)
+
+
+def examination(console: Console, found: Sequence[Symptom]) -> None:
+    """What ``assistant doctor`` found, and what to do."""
+    marks = {"ok": "[green]ok[/]", "note": "[yellow]note[/]", "fails": "[bold red]FAILS[/]"}
+    table = _table("Examination", "what", "state", "found", "what to do")
+    for one in found:
+        table.add_row(one.name, marks[one.state], escape(one.found), escape(one.advice))
     console.print(table)
 
 

@@ -34,8 +34,7 @@ OUT_OF_SCOPE = (
 )
 WHICH = "I am not sure what this is about. Is it about {titles}?"
 NO_PACKS = "I don't know: no domain pack is loaded. An administrator sees the reason in the Domains tab."
-REFUSE_AT = 0.6  # probability from which an intent alone refuses; below it the rules decide
-ESCALATE_AT = 0.88  # … summed over the intents that escalate
+ESCALATE_AT = 0.88  # probability, summed over the intents that escalate, from which they do
 LONG = 14  # words from which the question inside a longer message is searched for by itself, too
 ROUTE_BY_EVIDENCE_AT = 0.8  # evidence that overrules a router that is not sure
 OFFER_BY_EVIDENCE_AT = 0.2  # … below which a domain is not offered to choose from: it would not know either
@@ -118,6 +117,7 @@ def respond(
     """The first that answers: the pack's rules, its tool, its fixed replies, its sources."""
     domain, text = pack.domain, question.text
     intent = _sure_intent(domain, reading)
+    refused = domain.manifest.intent(parts.reader.refused(domain.name, text, heard.vector) or "")
     if _escalates(parts.reader, domain, heard.vector):
         return _fixed(domain, "escalate", intent)
     if rule := safety.first(domain.rules.must_refuse, text):
@@ -127,6 +127,8 @@ def respond(
         return answer.said("answered" if reply.complete else "clarify", "tool", reply.text, tool=reply.tool)
     if parts.tone and (quoted := _for_its_tone(parts, domain, question, intent)) is not None:
         return tone.reply(parts.tone, quoted)
+    if refused and refused.responder == "refuse":
+        return _fixed(domain, "refuse", refused)
     if intent and intent.responder in _OUTCOME:
         return _fixed(domain, intent.responder, intent)
     context, found = _find(parts, pack, heard.context, heard.vector, question.groups)
@@ -233,10 +235,11 @@ def _listed(titles: Sequence[str], word: str) -> str:
 
 
 def _sure_intent(domain: Domain, reading: Reading) -> Intent | None:
+    """The intent that was read, where it is sure enough to act on; refusing is decided by ``Reader.refused``."""
     intent = domain.manifest.intent(reading.intent)
-    if intent is None:
+    if intent is None or intent.responder == "refuse":
         return None
-    needed = {"refuse": REFUSE_AT, "escalate": ESCALATE_AT}.get(intent.responder, domain.manifest.thresholds.intent)
+    needed = ESCALATE_AT if intent.responder == "escalate" else domain.manifest.thresholds.intent
     return intent if reading.intent_probability >= needed else None
 
 

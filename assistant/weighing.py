@@ -46,7 +46,10 @@ class Read:
         """What the gate looks at."""
         first = int(np.argmax(mixed(self.linear, self.read, mix)[: len(self.read)]))
         read = [float(self.read[first]), *np.delete(self.read, first)]
-        return evidence.features(self.found.lesson.ask, self.found.hits, self.pack.index, self.found.unanswered, read)
+        likeliest = self.found.ranked[first].text
+        return evidence.features(
+            self.found.lesson.ask, self.found.hits, self.pack.index, self.found.unanswered, read, likeliest
+        )
 
 
 def renew(
