@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import random
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -86,6 +86,27 @@ def cases(lessons: Sequence[Searched], outside: Sequence[Answered], seed: int = 
         chance = random.Random(f"{seed}-{epoch}")  # noqa: S311 - draws samples, guards nothing
         return [*(_case(one, chance) for one in taught), *_others(outside, chance)]
 
+    return drawn
+
+
+def recent(
+    packs: Sequence[Pack], lessons: Mapping[str, Sequence[Searched]], last: int, seed: int = 0
+) -> list[Searched]:
+    """The last so many lessons of each pack, and as many earlier ones, so that what was learned is not lost.
+
+    Args:
+        packs: whose lessons they are, in their order.
+        lessons: of each of them, by its name, as they are found.
+        last: how many are new in each pack.
+        seed: of the draw.
+    """
+    chance = random.Random(seed)  # noqa: S311 - draws a sample, guards nothing
+    drawn: list[Searched] = []
+    for pack in packs:
+        fresh = {lesson.ask for lesson in pack.domain.lessons[-last:]}
+        new = [one for one in lessons[pack.domain.name] if one.lesson.ask in fresh]
+        old = [one for one in lessons[pack.domain.name] if one.lesson.ask not in fresh]
+        drawn += [*new, *chance.sample(old, min(len(new), len(old)))]
     return drawn
 
 

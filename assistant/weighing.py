@@ -60,6 +60,7 @@ def renew(
     recipe: Recipe | None,
     *,
     go_on: bool = False,
+    last: int | None = None,
     progress: Progress = lambda *_: None,
 ) -> dict[str, Any]:
     """Train the cross-encoder in the folder ``heads`` on the live packs' lessons and weigh it; the card of all.
@@ -71,6 +72,7 @@ def renew(
         answered: files of further questions with their answers.
         recipe: how to train; None keeps the one in the folder.
         go_on: start from the one in the folder, and not from the embedding model.
+        last: learn only from so many lessons at the end of each pack's, and from as many earlier ones; None: from all.
         progress: told how far the training is.
 
     Raises:
@@ -81,11 +83,11 @@ def renew(
     found = {pack.domain.name: list(pairs.searched(pack, embedder.embed)) for pack in packs}
     if recipe:
         outside = [one for file in answered for one in pairs.read_answered(file)]
-        lessons = list(chain(*found.values()))
+        lessons = pairs.recent(packs, found, last, recipe.seed) if last else list(chain(*found.values()))
         start = CrossEncoder(embedder, path) if go_on else None
         changed = train(embedder, pairs.cases(lessons, outside, recipe.seed), recipe, progress, start)
         card = {
-            "recipe": asdict(recipe) | {"goes_on": go_on},
+            "recipe": asdict(recipe) | {"goes_on": go_on, "last": last},
             "lessons": {pack.domain.name: pack.domain.digest for pack in packs},
             "answered": [
                 {"file": file.name, "sha256": hashlib.sha256(file.read_bytes()).hexdigest()} for file in answered

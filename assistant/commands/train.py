@@ -170,6 +170,10 @@ def train_cross_encoder(
         list[Path] | None, typer.Option(help="Also learn from JSON lines with 'question', 'answer' and 'focus'.")
     ] = None,
     init_from: Annotated[bool, typer.Option("--go-on", help="Go on from the one in the folder.")] = False,
+    last: Annotated[
+        int | None,
+        typer.Option(help="Learn from so many lessons at the end of each pack's, and as many others.", min=1),
+    ] = None,
     weigh_only: Annotated[bool, typer.Option("--weigh-only", help="Keep it, and weigh its word anew.")] = False,
     epochs: Annotated[int, typer.Option(min=1, max=20)] = 2,
     learning_rate: Annotated[float, typer.Option(min=0.0)] = 1e-4,
@@ -189,6 +193,6 @@ def train_cross_encoder(
     with opened({"adapters": False}) as product, progress() as update:
         card = weighing.renew(
             product.packs.live(), embedder(settings()), heads, answered or [], None if weigh_only else recipe,
-            go_on=init_from, progress=update,
+            go_on=init_from, last=last, progress=update,
         )  # fmt: skip
     show.card(out, card)
