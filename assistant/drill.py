@@ -32,7 +32,7 @@ LONGEST = 3_000  # characters of a training text
 FOLDS = 5
 SEED = 0
 STRENGTH = 10.0  # inverse L2 regularisation
-THRESHOLDS = {"injection": 0.4, "harm": 0.75, "crisis": 0.5}  # chosen on the folds and on lessons not trained on
+THRESHOLDS = {"injection": 0.4, "harm": 0.75, "crisis": 0.55}  # chosen on the folds and on lessons not trained on
 RECIPE = f"logistic regression, C={STRENGTH}, liblinear, classes balanced, sets by the root of their size, seed {SEED}"
 PACKS_COUNT = {"packs": 3.0}  # how much more a pack's own questions weigh: they must be answered
 _CHOICE = re.compile(r"\[([^\[\]]*\|[^\[\]]*)\]")

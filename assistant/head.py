@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -26,6 +27,11 @@ class Head:
     labels: tuple[str, ...]
     weights: NDArray[np.float64]  # [classes, d], temperature folded in
     bias: NDArray[np.float64]  # [classes]
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of weights and bias."""
+        return hashlib.sha256(self.weights.tobytes() + self.bias.tobytes()).hexdigest()
 
     def probabilities(self, vector: Vectors) -> list[Predicted]:
         """Labels with their probabilities, likeliest first."""

@@ -43,6 +43,7 @@ class Tone:
     head: Tuned
     heat: float
     sure_from: float = 0.7  # probability from which a label is named without its rival
+    digest: str = ""  # SHA-256 of its weights
 
     def probabilities(self, texts: Sequence[str]) -> NDArray[np.float64]:
         """[n, labels], calibrated."""
@@ -55,7 +56,8 @@ def find(embedder: SentenceEmbedder, *folders: Path) -> Tone | None:
         try:
             if (folder / CARD).exists():
                 card = json.loads((folder / CARD).read_text(encoding="utf-8"))
-                return Tone(load(folder, embedder), float(card["temperature"]), float(card["sure_from"][PRECISION]))
+                heat, sure = float(card["temperature"]), float(card["sure_from"][PRECISION])
+                return Tone(load(folder, embedder), heat, sure, str(card["weights"]))
         except (OSError, KeyError, TypeError, ValueError, RetrievalError) as error:
             _log.warning("the head in %s is not used: %s", folder, error)
     return None

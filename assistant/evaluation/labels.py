@@ -89,7 +89,8 @@ def shipped(embedder: Embedder, reader: Reader, data: Path, tone: Tone | None = 
     odds /= odds.sum(axis=1, keepdims=True)
     found = [(moods[int(place)], float(row[place])) for row, place in zip(odds, odds.argmax(1), strict=True)]
     measured = classification.metrics(found, [row.label for row in rows])
-    return _result("sentiment", data, len(rows), started, embedder, measured, None)
+    digest = tone.digest if tone else reader.sentiment.digest
+    return _result("sentiment", data, len(rows), started, embedder, measured, None, digest)
 
 
 def _moods(reader: Reader, vectors: Vectors) -> NDArray[np.float64]:
@@ -137,7 +138,14 @@ def _latency(ask: Callable[[Sequence[str]], object], rows: Sequence[Labelled]) -
 
 
 def _result(
-    task: str, data: Path, n: int, started: float, embedder: Embedder, measured: dict[str, float], seed: int | None
+    task: str,
+    data: Path,
+    n: int,
+    started: float,
+    embedder: Embedder,
+    measured: dict[str, float],
+    seed: int | None,
+    head: str | None = None,
 ) -> dict[str, Any]:
     return {
         "task": task,
@@ -145,6 +153,6 @@ def _result(
         "n": n,
         "seconds": round(time.perf_counter() - started, 2),
         "seed": seed,
-        "model": {"base": None, "adapter": None, "embedder": embedder.fingerprint, "head": None},
+        "model": {"base": None, "adapter": None, "embedder": embedder.fingerprint, "head": head},
         "metrics": measured,
     }

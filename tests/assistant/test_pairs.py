@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
-from assistant.pairs import REPEATED, SHOWN, Answered, Searched, cases, held_out, read_answered
+from assistant.pairs import REPEATED, SHOWN, Answered, Searched, cases, held_out, read_answered, recent
 from assistant.ranking import Candidate
 from domains.manifest import Lesson
 from domains.pack import DomainError
@@ -65,6 +66,14 @@ def test_an_unanswered_lesson_has_no_right_text_and_is_repeated() -> None:
     drawn = cases([lesson(TAUGHT[0], False)], [])(0)
     assert len(drawn) == REPEATED
     assert all(case.right == () for case in drawn)
+
+
+def test_the_last_lessons_are_learned_with_as_many_earlier_ones() -> None:
+    lessons = [lesson(ask, True) for ask in TAUGHT[:20]]
+    pack = SimpleNamespace(domain=SimpleNamespace(name="library", lessons=tuple(one.lesson for one in lessons)))
+    drawn = [one.lesson.ask for one in recent([pack], {"library": lessons}, 4)]  # type: ignore[list-item]
+    assert drawn[:4] == TAUGHT[16:20]
+    assert len(drawn) == 8 and set(drawn[4:]) < set(TAUGHT[:16])
 
 
 def test_every_epoch_draws_anew_and_a_seed_draws_the_same() -> None:

@@ -92,6 +92,25 @@ def test_without_hits_there_is_no_evidence(index: FaissIndex) -> None:
     assert row.shape == (len(evidence.FEATURES),) and not row.any()
 
 
+@pytest.mark.parametrize(
+    ("question", "sentence", "lacks"),
+    [
+        ("How much does it cost?", "A film costs nothing that we know of.", True),
+        ("How much does it cost?", "A film costs two euros.", False),
+        ("what percentage do they take", "They take a fee.", True),
+        ("by when must I bring it back", "It is brought back within 14 days.", False),
+        ("How much is the first book?", "The first book is free.", False),
+        ("Who may borrow?", "Everybody may borrow.", False),
+    ],
+)
+def test_a_figure_that_is_asked_for_is_looked_for(
+    index: FaissIndex, hits: list[Hit], question: str, sentence: str, lacks: bool
+) -> None:
+    row = evidence.features(question, hits, index, likeliest=sentence)
+    assert bool(row[evidence.FEATURES.index("lacks_figure")]) is lacks
+    assert not evidence.features(question, hits, index)[evidence.FEATURES.index("lacks_figure")]
+
+
 def test_a_card_of_other_features_is_refused(tmp_path: Path) -> None:
     card = json.loads(evidence.SHIPPED.read_text())
     (tmp_path / "evidence.json").write_text(json.dumps(card | {"features": ["colour"]}))
