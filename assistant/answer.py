@@ -170,8 +170,8 @@ class Gate:
         best, first = ranked[0], self.pack.index.first_sentences()
         same = [one for one in self.found.ranked if one.hit.passage.document == best.hit.passage.document]
         likely = sorted((one for one in same if one is best or (one.read or 0.0) > 0.0), key=lambda one: one.row(first))
-        if best in likely[:MOST] and len(likely) >= MOST:
-            return likely  # a description of what to do begins where its article does
+        if len(likely) >= MOST:  # a description of what to do begins where its article does
+            return likely if best in likely[:MOST] else [*likely[: MOST - 1], best]
         around = [
             one
             for one in same
