@@ -72,7 +72,12 @@ def terms(text: str) -> list[str]:
 
 def content(text: str) -> set[str]:
     """The set of ``terms``."""
-    return set(terms(text))
+    return set(_content(text))
+
+
+@lru_cache(maxsize=20_000)
+def _content(text: str) -> frozenset[str]:
+    return frozenset(terms(text))  # the same few passages are looked at for thousands of questions
 
 
 def quantities(text: str) -> set[str]:
