@@ -8,6 +8,7 @@ import shutil
 import statistics
 import time
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import asdict, dataclass
 from importlib.util import find_spec
 from typing import Any, Literal
@@ -21,7 +22,7 @@ from assistant.users import Users
 from assistant.wheels import ModelsError
 
 State = Literal["ok", "note", "fails"]
-Open = Callable[[], App]
+Open = Callable[[], AbstractContextManager[App]]
 GIGABYTE = 1e9
 MEMORY = 4.0  # GB that models, three packs and the web app take together, with room for a few users
 FREE, TIGHT = 1.0, 5.0  # GB on the disk: less than the first fails, than the second is worth a note
@@ -41,31 +42,29 @@ class Symptom:
     advice: str = ""
 
 
-def examine(settings: Settings, build: Open | None) -> Iterator[Symptom]:
-    """Look at machine, disk, models and state; with ``build`` also at what runs once the product is opened.
+def examine(settings: Settings, opened: Open | None) -> Iterator[Symptom]:
+    """Look at machine, disk, models and state; with ``opened`` also at what runs once the product is open.
 
     Args:
         settings: the operator's.
-        build: opens the product, which is closed again; None leaves out packs, adapters and speed.
+        opened: opens the product and closes it in the end; None leaves out packs, adapters and speed.
     """
     yield _machine()
     yield _disk(settings)
     yield _models(settings)
     yield _extras()
     yield _state(settings)
-    if build is None:
+    if opened is None:
         return
-    try:
-        app = build()
-    except Exception as error:  # noqa: BLE001 - whatever it is, it is what the operator has to read
-        yield Symptom("opening", "fails", f"{type(error).__name__}: {error}", "do what the message says")
-        return
-    try:
+    with ExitStack() as stack:
+        try:
+            app = stack.enter_context(opened())
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is what the operator has to read
+            yield Symptom("opening", "fails", f"{type(error).__name__}: {error}", "do what the message says")
+            return
         yield from _packs(app)
         yield _adapters(app)
         yield _engine(app)
-    finally:
-        app.close()
 
 
 def report(found: list[Symptom], seconds: float) -> dict[str, Any]:

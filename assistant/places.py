@@ -31,7 +31,7 @@ def elsewhere(asked: frozenset[str], said: frozenset[str]) -> bool:
     if not asked or not said or len(said) >= LIST_FROM:
         return False
     around = _around()
-    return not any(one == other or one in around[other] or other in around[one] for one in asked for other in said)
+    return not any(one in around[other] or other in around[one] for one in asked for other in said)
 
 
 @cache
@@ -51,10 +51,15 @@ def _split(text: str) -> tuple[str, ...]:
 
 
 @cache
+def _first() -> dict[str, str]:
+    """The first name of the place that each name means."""
+    return {name: names[0] for names, _ in _rows() for name in names}
+
+
+@cache
 def _patterns() -> tuple[tuple[re.Pattern[str], dict[str, str]], ...]:
     """Names in capitals are told from words ("us"); all others may be written in any case."""
-    first = {name: names[0] for names, _ in _rows() for name in names}
-    made = []
+    first, made = _first(), []
     for flags, group in (
         (re.NOFLAG, [name for name in first if name.isupper()]),
         (re.IGNORECASE, [name for name in first if not name.isupper()]),
@@ -68,16 +73,14 @@ def _patterns() -> tuple[tuple[re.Pattern[str], dict[str, str]], ...]:
 
 @cache
 def _around() -> dict[str, frozenset[str]]:
-    """For each place, what it lies in."""
-    rows = _rows()
-    first = {name: names[0] for names, _ in rows for name in names}
-    wider = {names[0]: {first.get(name, name) for name in above} for names, above in rows}
+    """For each place, itself and what it lies in."""
+    wider = {names[0]: {_first().get(name, name) for name in above} for names, above in _rows()}
     for above in [*wider.values()]:
         wider.update((name, set()) for name in above if name not in wider)
     return {name: frozenset(_climb(name, wider)) for name in wider}
 
 
 def _climb(name: str, wider: dict[str, set[str]]) -> Iterator[str]:
+    yield name
     for above in wider[name]:
-        yield above
         yield from _climb(above, wider)

@@ -20,7 +20,7 @@ from retrieval.embedder import Vectors
 
 NOWHERE = ""  # the router's class for what belongs to no pack
 ANYWHERE = "*"  # … and for greetings and thanks, which belong to every pack
-REFUSE_AT = 0.6  # probability from which an intent alone refuses, in a pack without lessons
+ALONE_AT = 0.6  # probability from which an intent alone refuses, in a pack without lessons
 OUT_OF_SCOPE = Path(__file__).parent / "out_of_scope.txt"
 
 _SUBJECT = re.compile(r"\b(?:my|our)\b", re.IGNORECASE)
@@ -70,7 +70,7 @@ class Reader:
             return None
         ranked = head.probabilities(vector)
         if learned is None:  # no lessons to tell it from: what the intent head is sure of
-            return ranked[0][0] if ranked[0][1] >= REFUSE_AT else None
+            return ranked[0][0] if ranked[0][1] >= ALONE_AT else None
         return learned.refused(ranked, text, vector)
 
     def mood(self, vector: Vectors) -> tuple[Sentiment, float]:

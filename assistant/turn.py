@@ -117,7 +117,6 @@ def respond(
     """The first that answers: the pack's rules, its tool, its fixed replies, its sources."""
     domain, text = pack.domain, question.text
     intent = _sure_intent(domain, reading)
-    refused = domain.manifest.intent(parts.reader.refused(domain.name, text, heard.vector) or "")
     if _escalates(parts.reader, domain, heard.vector):
         return _fixed(domain, "escalate", intent)
     if rule := safety.first(domain.rules.must_refuse, text):
@@ -127,6 +126,7 @@ def respond(
         return answer.said("answered" if reply.complete else "clarify", "tool", reply.text, tool=reply.tool)
     if parts.tone and (quoted := _for_its_tone(parts, domain, question, intent)) is not None:
         return tone.reply(parts.tone, quoted)
+    refused = domain.manifest.intent(parts.reader.refused(domain.name, text, heard.vector) or "")
     if refused and refused.responder == "refuse":
         return _fixed(domain, "refuse", refused)
     if intent and intent.responder in _OUTCOME:

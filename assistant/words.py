@@ -72,12 +72,7 @@ def terms(text: str) -> list[str]:
 
 def content(text: str) -> set[str]:
     """The set of ``terms``."""
-    return set(_content(text))
-
-
-@lru_cache(maxsize=20_000)
-def _content(text: str) -> frozenset[str]:
-    return frozenset(terms(text))  # the same few passages are looked at for thousands of questions
+    return set(terms(text))
 
 
 def quantities(text: str) -> set[str]:

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from assistant import show
-from assistant.commands.console import FAILED, Json, err, out, progress, settings
+from assistant.commands.console import FAILED, Json, err, opened, out, settings
 
 app = typer.Typer()
 
@@ -22,15 +22,10 @@ def doctor(
 ) -> None:
     """Examine machine, disk, models, state, packs, adapters and engine. Exit code 1 when something fails."""
     from assistant import doctor as practice
-    from assistant.app import App, build
 
-    chosen, began = settings(), time.perf_counter()
-    with err.status("Examining") as status, progress() as update:
-
-        def opened() -> App:
-            return build(chosen, status.update, lambda name, n, all_: update(f"Indexing {name}", n, all_))
-
-        found = list(practice.examine(chosen, None if quick else opened))
+    began = time.perf_counter()
+    with err.status("Examining"):
+        found = list(practice.examine(settings(), None if quick else opened))
     result = practice.report(found, time.perf_counter() - began)
     if as_json:
         sys.stdout.write(json.dumps(result, ensure_ascii=False) + "\n")
