@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from datetime import datetime
 from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 POLL = 3.0  # seconds
 SHARE = 0.1  # of the conversations that a candidate is tried out in
+USES = {"train": "to learn from", "validation": "to check on", "dropped": "left out"}
 SHOWN = {
     "answered_with_source": "answered with source",
     "sentences_supported": "sentences supported",
@@ -59,7 +61,7 @@ class Adapters:
 
     def poll(self, request: gr.Request) -> str:
         """An exam goes on, or another admin decided something."""
-        return shelf(self.app.life.cards()) if caller(self.app, request).role == "admin" else ""
+        return self._shelf() if caller(self.app, request).role == "admin" else ""
 
     def act(self, event: gr.EventData, request: gr.Request) -> str:
         """A card's button was clicked."""
@@ -78,16 +80,21 @@ class Adapters:
                 actions[act]()
         except Exception as error:
             raise toast(error) from error
-        return shelf(life.cards())
+        return self._shelf()
+
+    def _shelf(self) -> str:
+        titles = {pack.domain.name: pack.domain.manifest.title for pack in self.app.packs.live()}
+        return shelf(self.app.life.cards(), titles)
 
 
-def shelf(cards: list[Card]) -> str:
-    """All adapters by name, the one that speaks first."""
+def shelf(cards: list[Card], titles: Mapping[str, str] | None = None) -> str:
+    """All adapters by name, the one that speaks first; ``titles`` of the domains they speak for."""
     if not cards:
         return notice("There are no adapters. Train one with “assistant train adapter”.", "empty")
     groups = {name: list(group) for name, group in groupby(cards, key=lambda card: card.held.name)}
     return "".join(
-        f'<section><h3>{esc(name)}</h3>{_traffic(group)}<div class="packs">{"".join(map(_card, group))}</div></section>'
+        f"<section><h3>{esc((titles or {}).get(name, name))}</h3>{_traffic(group)}"
+        f'<div class="packs">{"".join(map(_card, group))}</div></section>'
         for name, group in groups.items()
     )
 
@@ -106,19 +113,21 @@ def _traffic(cards: list[Card]) -> str:
         f"<tr><td>{esc(label)}</td>{''.join(f'<td>{esc(counted(one, key))}</td>' for one, _ in both)}</tr>"
         for key, label in COUNTED.items()
     )
-    until = f"until {esc(canary.until)}" if canary.until else "until now"
+    until = f"until {esc(_moment(canary.until))}" if canary.until else "until now"
     return (
-        f"<p>Canary in {canary.share:.0%} of the conversations, from {esc(canary.since)} {until}. "
+        f"<p>Canary in {canary.share:.0%} of the conversations, from {esc(_moment(canary.since))} {until}. "
         "Few turns say little.</p>" + scrolled(f"<tr><th>Turns</th>{names}</tr>", rows)
     )
 
 
 def _card(card: Card) -> str:
     held = card.held
-    rows = [("Digest", held.digest[:16]), ("Since", f"{held.since or 'it came with the product'} {held.by or ''}")]
+    since = f"{_moment(held.since)} by {held.by}" if held.since and held.by else _moment(held.since)
+    rows = [("Digest", held.digest[:16]), ("Since", since or "it came with the product")]
     if card.passport:
-        trained = ", ".join(f"{number} {use}" for use, number in card.passport.counts.items())
-        rows += [("Trained", card.passport.created), ("Examples", trained), ("Rank", str(card.passport.rank))]
+        learned = [f"{card.passport.counts[use]} {what}" for use, what in USES.items() if card.passport.counts.get(use)]
+        rows += [("Trained", _moment(card.passport.created)), ("Examples", ", ".join(learned))]
+        rows += [("Rank", str(card.passport.rank))]
     rows += [(label, _number(card.metrics[key])) for key, label in SHOWN.items() if key in card.metrics]
     facts = "".join(f"<dt>{esc(label)}</dt><dd>{esc(value)}</dd>" for label, value in rows)
     problem = f"<p>{esc(card.problem)}</p>" if card.problem else ""
@@ -148,6 +157,14 @@ def _actions(card: Card) -> str:
         "canary", f"Try in {SHARE:.0%}", **key, confirm=f"Let it speak in {SHARE:.0%} of the conversations?"
     )
     return f'<div class="actions">{promote}{canary}</div>'
+
+
+def _moment(said: str | None) -> str:
+    """A time stamp as people read it; any other text as it is."""
+    try:
+        return f"{datetime.fromisoformat(said):%d %b %Y %H:%M}" if said else ""
+    except ValueError:
+        return said or ""
 
 
 def _number(value: float | None) -> str:

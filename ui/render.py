@@ -35,6 +35,7 @@ _FAMILIES = {
     "check": "Check",
     "fact": "Fact",
 }
+SURE = 0.65  # probability from which a sentiment is shown; below it the chip would mislead
 _STATES = {
     "released": "Checked and released by a person",
     "edited": "Corrected by a person",
@@ -88,7 +89,7 @@ def reading_chips(reading: Reading, names: Names) -> str:
         intent = manifest.intent(reading.intent) if manifest else None
         label = intent.title if intent else reading.intent.replace("_", " ")
         parts.append(chip(f"{label} {percent(reading.intent_probability)}", kind="intent", title="Intent"))
-    if reading.sentiment != "neutral":
+    if reading.sentiment != "neutral" and reading.sentiment_probability >= SURE:
         label = f"{reading.sentiment} {percent(reading.sentiment_probability)}"
         parts.append(chip(label.capitalize(), kind=f"sentiment {reading.sentiment}", title="Sentiment"))
     return f'<div class="chips reading">{"".join(parts)}</div>'

@@ -29,7 +29,7 @@ def test_a_canary_stands_beside_the_current_one_and_can_be_stopped() -> None:
     broken = [replace(card, problem="a byte was changed") for card in life.cards()]
     assert 'data-act="stop"' in shelf(broken) and 'data-act="promote"' not in shelf(broken)
     life.stop("finance", "ada")
-    assert 'data-act="stop"' not in shelf(life.cards()) and "until 2026-01-07" in shelf(life.cards())
+    assert 'data-act="stop"' not in shelf(life.cards()) and "until 07 Jan 2026" in shelf(life.cards())
 
 
 def test_one_is_promoted_only_after_its_exam() -> None:
@@ -37,6 +37,14 @@ def test_one_is_promoted_only_after_its_exam() -> None:
     assert 'data-act="rollback"' in current and 'data-act="promote"' not in current
     assert 'data-act="examine"' in candidate and 'data-act="promote"' not in candidate
     assert "no adapters" in shelf([])
+
+
+def test_a_domain_stands_by_its_title_and_moments_are_readable() -> None:
+    (card, _) = FakeLife().cards()
+    page = shelf(
+        [replace(card, held=replace(card.held, since="2026-01-07T09:05:00+00:00", by="ada"))], {"finance": "Money"}
+    )
+    assert "<h3>Money</h3>" in page and "07 Jan 2026 09:05 by ada" in page
 
 
 @pytest.mark.browser

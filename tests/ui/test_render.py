@@ -303,3 +303,9 @@ def test_why_names_the_words_for_and_against_a_reading_and_the_nearest_examples(
     assert f"{EVIL} +1.2" in seen.text and "card -0.3" in seen.text
     assert "speaks against it" in page and {tag for tag, _ in seen.seen} <= ALLOWED
     assert "because of these words" not in stored(turn("q", "a"))
+
+
+def test_a_sentiment_that_is_a_guess_is_not_shown() -> None:
+    unsure = replace(reading(sentiment="negative"), sentiment_probability=0.55)
+    assert "Negative" not in render.reading_chips(unsure, {})
+    assert "Negative 90%" in render.reading_chips(reading(sentiment="negative"), {})
