@@ -20,12 +20,14 @@ from adapters.shelf import Shelf
 from adapters.store import Adapter
 from assistant import models, reader, tone
 from assistant.chats import Chats
+from assistant.exams import PolicyExams
 from assistant.knowledge import Knowledge
 from assistant.life import Life
 from assistant.packs import Loading, Pack, Packs
 from assistant.reviews import Reviews
 from assistant.settings import Settings, SettingsError
 from assistant.store import Store
+from assistant.tokens import Tokens
 from assistant.turn import Parts
 from assistant.users import Users
 from assistant.vectors import VectorCache
@@ -47,16 +49,19 @@ class App:
     settings: Settings
     store: Store
     users: Users
+    tokens: Tokens
     packs: Packs
     chats: Chats
     reviews: Reviews
     knowledge: Knowledge
     engine: Engine
     life: Life
+    exams: PolicyExams
     parts: Callable[[], Parts]
 
     def close(self) -> None:
         """Finish running turns and let go of everything."""
+        self.exams.close()
         self.chats.close()
         self.store.close()
 
@@ -163,12 +168,14 @@ def build(settings: Settings, say: Say = lambda _: None, progress: Loading | Non
         settings=settings,
         store=state,
         users=Users(state),
+        tokens=Tokens(state),
         packs=packs,
         chats=Chats(state, lambda: current[0], settings.concurrency, known.standing),
         reviews=Reviews(state, known.standing),
         knowledge=known,
         engine=speaker,
         life=Life(shelf, packs, speaker, lambda: current[0], verify, state, canaries),
+        exams=PolicyExams(lambda: current[0]),
         parts=lambda: current[0],
     )
 

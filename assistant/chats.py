@@ -38,6 +38,10 @@ class ChatError(Exception):
     """A question that cannot be taken; the message is for the user."""
 
 
+class BusyError(ChatError):
+    """… now: later it can."""
+
+
 @dataclass(frozen=True, slots=True)
 class Conversation:
     """One chat of one user."""
@@ -83,7 +87,14 @@ class Chats:
         with store.begin() as session:  # whatever ran when the server went down will not end any more
             session.execute(update(TurnRow).where(TurnRow.state == "running").values(state="interrupted"))
 
-    def ask(self, user: str, conversation: int | None, text: str, domain: str | None = None) -> Iterator[Event]:
+    def ask(
+        self,
+        user: str,
+        conversation: int | None,
+        text: str,
+        domain: str | None = None,
+        history: Sequence[Exchange] | None = None,
+    ) -> Iterator[Event]:
         """Ask a question; yields what happens, ``Done`` last.
 
         Args:
@@ -91,10 +102,11 @@ class Chats:
             conversation: which chat; None starts one.
             text: the question.
             domain: the user's choice; None lets the router choose.
+            history: what was said before, oldest first, where the caller keeps it; None: what is stored.
 
         Raises:
-            ChatError: empty or too long, not the user's conversation, one question there is still running, or the
-                server has too much to do.
+            BusyError: one question there is still running, or the server has too much to do.
+            ChatError: empty or too long, or not the user's conversation.
         """
         text = text.strip()
         if not text:
@@ -107,6 +119,8 @@ class Chats:
         run = self._begin(user, conversation)
         try:
             question, turn_id = self._question(conversation, text, domain)
+            if history is not None:
+                question = replace(question, history=tuple(history)[-REMEMBERED:])
             self._workers.submit(self._work, conversation, turn_id, question, run)
         except BaseException:
             self._end(conversation)
@@ -189,9 +203,9 @@ class Chats:
             _owned(session, user, conversation)
         with self._lock:
             if conversation in self._runs:
-                raise ChatError("I am still answering your last question here. Please wait, or press Stop.")
+                raise BusyError("I am still answering your last question here. Please wait, or press Stop.")
             if not self._free.acquire(blocking=False):
-                raise ChatError("Many people are asking at the moment. Please try again in a minute.")
+                raise BusyError("Many people are asking at the moment. Please try again in a minute.")
             run = _Run(queue.SimpleQueue(), threading.Event())
             self._runs[conversation] = run
         return run

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from assistant.models import Installed, Model
     from assistant.packs import Pack, Problem
     from assistant.record import Turn
+    from assistant.tokens import Tokens
     from assistant.turn import Parts
     from assistant.users import Role, Users
     from domains.pack import Domain
@@ -323,6 +324,19 @@ def accounts(settings: Settings) -> Iterator[Users]:
     store = Store(settings.database_url)
     try:
         yield Users(store)
+    finally:
+        store.close()
+
+
+@contextmanager
+def api_tokens(settings: Settings) -> Iterator[Tokens]:
+    """The tokens of the HTTP API, without loading any model."""
+    from assistant.store import Store
+    from assistant.tokens import Tokens
+
+    store = Store(settings.database_url)
+    try:
+        yield Tokens(store)
     finally:
         store.close()
 

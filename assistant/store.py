@@ -53,6 +53,18 @@ class UserRow(Base):
     created: Mapped[datetime] = mapped_column(Utc, default=now)
 
 
+class TokenRow(Base):
+    """A secret with which a program asks on behalf of a user; only its digest is kept."""
+
+    __tablename__ = "tokens"
+    id: Mapped[int] = mapped_column(primary_key=True, autoincrement=True)
+    user: Mapped[str] = mapped_column(ForeignKey("users.name", ondelete="CASCADE"), index=True)
+    purpose: Mapped[str] = mapped_column(String(100))
+    digest: Mapped[str] = mapped_column(String(64), unique=True)  # SHA-256
+    created: Mapped[datetime] = mapped_column(Utc, default=now)
+    used: Mapped[datetime | None] = mapped_column(Utc)  # the last time, to the minute
+
+
 class ConversationRow(Base):
     """A chat of one user."""
 

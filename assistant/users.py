@@ -63,18 +63,18 @@ class Users:
             self._hasher.verify(row.password if row else self._nobody, password)
         except (VerifyMismatchError, InvalidHashError):
             return None
-        return _user(row) if row else None
+        return account(row) if row else None
 
     def get(self, name: str) -> User | None:
         """The user of that name."""
         with self._store.begin() as session:
             row = session.get(UserRow, name)
-        return _user(row) if row else None
+        return account(row) if row else None
 
     def list(self) -> Sequence[User]:
         """All users by name."""
         with self._store.begin() as session:
-            return [_user(row) for row in session.scalars(select(UserRow).order_by(UserRow.name))]
+            return [account(row) for row in session.scalars(select(UserRow).order_by(UserRow.name))]
 
     def add(self, name: str, password: str, role: Role) -> User:
         """Create an account.
@@ -156,6 +156,7 @@ def _keep_one_admin(session: Session, row: UserRow) -> None:
         raise UserError(f"{row.name!r} is the only administrator; make somebody else one first")
 
 
-def _user(row: UserRow) -> User:
+def account(row: UserRow) -> User:
+    """Who a row stands for."""
     role: Role = "admin" if row.role == "admin" else "reviewer" if row.role == "reviewer" else "user"
     return User(row.name, role, frozenset(row.groups))

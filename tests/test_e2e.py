@@ -194,6 +194,16 @@ def test_many_users_are_served_at_once(product: App) -> None:
     assert [end.turn.outcome for end in ends if hasattr(end, "turn")] == ["answered"] * 3
 
 
+def test_a_program_asks_by_token_and_gets_the_cited_turn(site: str, product: App) -> None:
+    headers = {"authorization": f"Bearer {product.tokens.create('ana', 'a test')}"}
+    messages = [{"role": "user", "content": "How long is the standard warranty on products?"}]
+    body = {"model": "customer_service", "messages": messages}
+    said = httpx.post(f"{site}v1/chat/completions", json=body, headers=headers, timeout=SLOW / 1000).json()
+    assert "2 years" in said["choices"][0]["message"]["content"]
+    cited = said["assistant"]["turn"]["citations"][0]
+    assert cited["text"][cited["start"] : cited["end"]] == cited["quote"]
+
+
 def test_the_server_says_that_it_is_ready(site: str) -> None:
     assert [httpx.get(f"{site}{path}", timeout=30).status_code for path in ("healthz", "readyz")] == [200, 200]
 

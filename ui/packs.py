@@ -96,7 +96,9 @@ class Packs:
         return {self.cards: self._cards(user), self.path: "", self.upload: None, self.trust: False}
 
     def _cards(self, user: User) -> str:
-        return panels.packs(self.app.packs.live(), self.app.packs.problems(), admin=user.role == "admin")
+        live = self.app.packs.live()
+        exams = {pack.domain.name: found for pack in live if (found := self.app.exams.result(pack))}
+        return panels.packs(live, self.app.packs.problems(), exams, admin=user.role == "admin")
 
 
 class UploadError(Exception):

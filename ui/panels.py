@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING
 
@@ -10,6 +10,7 @@ from ui.render import Names, chip, esc, finding_chips, hit_table, notice, questi
 
 if TYPE_CHECKING:
     from assistant.chats import Conversation
+    from assistant.exams import Sat
     from assistant.packs import Pack, Problem
     from assistant.reviews import Decision, Ticket
     from assistant.users import User
@@ -141,18 +142,18 @@ def decisions(items: Sequence[Decision]) -> str:
     return f'<div class="scroll"><table>{head}{rows}</table></div>'
 
 
-def packs(live: Sequence[Pack], problems: Sequence[Problem], *, admin: bool) -> str:
-    """Every pack as a card, refused ones first."""
+def packs(live: Sequence[Pack], problems: Sequence[Problem], exams: Mapping[str, Sat], *, admin: bool) -> str:
+    """Every pack as a card, refused ones first; ``exams`` by the packs' names, of those that have sat."""
     refused = "".join(
         f'<div class="card refused"><b>Refused: {esc(str(one.path))}</b><p>{esc(one.reason)}</p></div>'
         for one in problems
     )
-    cards = "".join(_pack(pack, admin=admin) for pack in live)
+    cards = "".join(_pack(pack, exams.get(pack.domain.name), admin=admin) for pack in live)
     empty = notice("No domain is live. A domain is one folder; add it below.", "empty")
     return f'<div class="packs">{refused}{cards or empty}</div>'
 
 
-def _pack(pack: Pack, *, admin: bool) -> str:
+def _pack(pack: Pack, sat: Sat | None, *, admin: bool) -> str:
     manifest = pack.domain.manifest
     adapter = f"{pack.adapter.name} {pack.adapter.digest[:12]}" if pack.adapter else "base model"
     rows = [
@@ -167,8 +168,19 @@ def _pack(pack: Pack, *, admin: bool) -> str:
     return (
         f'<div class="card pack" id="pack-{esc(manifest.name)}"><h3>{esc(manifest.title)}</h3>'
         f'<div class="chips">{state}{origin}{chip(f"v{manifest.version}")}</div><p>{esc(manifest.description)}</p>'
-        f"<dl>{facts}</dl>{_pack_actions(pack) if admin else ''}</div>"
+        f"<dl>{facts}</dl>{_exam(sat) if sat else ''}{_pack_actions(pack) if admin else ''}</div>"
     )
+
+
+def _exam(sat: Sat) -> str:
+    """What a pack must refuse, escalate, disclaim and answer, and whether it does."""
+    done = sat.cases - len(sat.failures)
+    said = f"Policy exam: {done} of {sat.cases} as they must be"
+    if sat.passed:
+        shown = chip(said, kind="on", title="What it must refuse, escalate, disclaim and answer")
+        return f'<div class="chips">{shown}</div>'
+    rows = "".join(f"<li>{esc(question)}: {esc(why)}</li>" for question, why in sat.failures)
+    return f'<details class="why"><summary>{esc(said)}</summary><ul class="dropped">{rows}</ul></details>'
 
 
 def _pack_actions(pack: Pack) -> str:

@@ -16,6 +16,8 @@ from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from ui.api import PATHS, too_big
+
 if TYPE_CHECKING:
     from assistant.app import App
 
@@ -102,7 +104,10 @@ class Gate:
         if scope["type"] != "http":
             await self.inner(scope, receive, send)
             return
-        answer = None if scope["path"] in _OPEN else self._refusal(scope)
+        if scope["path"].startswith(PATHS):  # programs, which bring a token
+            answer: Response | None = too_big(Request(scope).headers)
+        else:
+            answer = None if scope["path"] in _OPEN else self._refusal(scope)
         await (answer or self.inner)(scope, receive, _with_headers(send))
 
     def _refusal(self, scope: Scope) -> Response | None:

@@ -18,6 +18,7 @@ from fastapi.responses import JSONResponse, Response
 from ui import panels
 from ui.access import caller
 from ui.adapters import Adapters
+from ui.api import add_api
 from ui.chat import Chat
 from ui.knowledge import Knowledge
 from ui.label import Label
@@ -46,6 +47,7 @@ def build(app: App) -> FastAPI:
     sessions = Sessions()
     web = FastAPI(title=TITLE, docs_url=None, redoc_url=None, openapi_url=None)
     add_routes(web, app, sessions)
+    add_api(web, app)
     _add_health(web, app)
     web.add_middleware(Gate, app=app, sessions=sessions)
     mounted: FastAPI = gr.mount_gradio_app(
@@ -90,6 +92,7 @@ def serve(app: App, started: Callable[[str], None] = lambda _: None) -> None:
         raise ServeError(f"cannot listen on {host}:{port} ({error.strerror}); choose another with --port") from error
     config = uvicorn.Config(build(app), log_level="warning", timeout_graceful_shutdown=3)
     started(f"http://{host}:{port}")
+    app.exams.follow()
     with listener, contextlib.suppress(KeyboardInterrupt):  # uvicorn raises it again after it has shut down
         uvicorn.Server(config).run(sockets=[listener])
 

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from assistant import show
-from assistant.commands.console import out, settings
+from assistant.commands.console import err, out, settings
 
 app = typer.Typer(no_args_is_help=True, help="Create accounts and change passwords.")
 
@@ -70,3 +70,31 @@ def users_password(
     with show.accounts(settings()) as users:
         users.set_password(name, password)
         out.print(f"The password of {name} was changed.")
+
+
+@app.command("token")
+def users_token(
+    name: str, purpose: Annotated[str, typer.Option("--for", help="What will use it, to know it again.")]
+) -> None:
+    """Give a program a token for the HTTP API: it asks as this user. Shown once, on standard output."""
+    with show.api_tokens(settings()) as tokens:
+        secret = tokens.create(name, purpose)
+    err.print(f"A token of {name} for {purpose}; it is shown this once:")
+    out.print(secret, soft_wrap=True)
+
+
+@app.command("tokens")
+def users_tokens() -> None:
+    """Show all tokens, whose they are, and when they were last used."""
+    with show.api_tokens(settings()) as tokens:
+        for one in tokens.list():
+            used = f"last used {one.used:%Y-%m-%d %H:%M}" if one.used else "never used"
+            out.print(f"{one.id}  {one.user}  {one.purpose}  created {one.created:%Y-%m-%d}, {used}")
+
+
+@app.command("revoke")
+def users_revoke(number: int) -> None:
+    """Make a token worthless, at once and in a running server."""
+    with show.api_tokens(settings()) as tokens:
+        tokens.revoke(number)
+        out.print(f"Token {number} was revoked.")

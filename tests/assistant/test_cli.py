@@ -124,3 +124,14 @@ def test_a_canary_is_listed_with_its_turns_and_stopped(tmp_path: Path) -> None:
     assert "ann: canary 10% " + new.digest[:16] in said("show", "finance")
     assert new.digest in said("stop", "finance", "--by", "ben")
     assert shelf.resolve("finance", new.digest).state == "candidate"
+
+
+def test_a_token_is_printed_once_listed_and_revoked(tmp_path: Path) -> None:
+    run(tmp_path, "users", "add", "bot", "--password", PASSWORD)
+    made = run(tmp_path, "users", "token", "bot", "--for", "red team")
+    assert made.returncode == 0 and made.stdout.startswith("da_") and len(made.stdout.split()) == 1
+    listed = run(tmp_path, "users", "tokens").stdout
+    assert "1  bot  red team" in listed and "never used" in listed and made.stdout.strip() not in listed
+    assert "Token 1 was revoked" in run(tmp_path, "users", "revoke", "1").stdout
+    again = run(tmp_path, "users", "revoke", "1")
+    assert again.returncode == 2 and "there is no token 1" in again.stderr

@@ -20,12 +20,14 @@ from typing import Literal
 from adapters.canary import Canary
 from adapters.shelf import Held, ShelfError
 from adapters.shelf import State as AdapterState
+from assistant.chats import BusyError, ChatError
 from assistant.graph import Graph
 from assistant.knowledge import Knowledge
 from assistant.life import Card
 from assistant.record import Done, Event, Related, Sentence, Step, Turn, Understood
 from assistant.traffic import Figures
 from assistant.users import User
+from domains.api import Exchange
 from domains.pack import Domain, DomainError
 from retrieval.generation import build
 from retrieval.index import FaissIndex
@@ -33,7 +35,6 @@ from retrieval.library import Library
 from tests.retrieval.test_index import CORPUS, BagOfWords
 from tests.ui.fake_script import (
     REJECTED,
-    ChatError,
     Conversation,
     Decision,
     FakeAdapter,
@@ -93,8 +94,19 @@ class FakeChats:
     def __init__(self, app: FakeApp) -> None:
         self.app, self.numbers, self.pace = app, itertools.count(1), 0.05
         self.chats: dict[int, Chat] = {}
+        self.histories: list[Sequence[Exchange] | None] = []
 
-    def ask(self, user: str, conversation: int | None, text: str, domain: str | None) -> Iterator[Event]:
+    def ask(
+        self,
+        user: str,
+        conversation: int | None,
+        text: str,
+        domain: str | None,
+        history: Sequence[Exchange] | None = None,
+    ) -> Iterator[Event]:
+        self.histories.append(history)
+        if "everybody" in text:
+            raise BusyError("Many people are asking at the moment. Please try again in a minute.")
         if len(text) > 8000:
             raise ChatError("Your question has more than 8,000 characters. Please shorten it.")
         chat = self._own(user, conversation if conversation is not None else self.start(user))
@@ -261,6 +273,9 @@ class FakePacks:
     def live(self) -> list[FakePack]:
         return list(self.packs.values())
 
+    def enabled(self) -> dict[str, FakePack]:
+        return {name: pack for name, pack in self.packs.items() if pack.enabled}
+
     def problems(self) -> list[Problem]:
         return self.refused
 
@@ -360,6 +375,7 @@ class FakeApp:
 
     def __init__(self) -> None:
         self.users = FakeUsers()
+        self.tokens = SimpleNamespace(check=lambda token: self.users.get(token.removeprefix("da_")))
         self.chats = FakeChats(self)
         self.reviews = FakeReviews(self)
         self.packs = FakePacks()
@@ -368,6 +384,7 @@ class FakeApp:
         weakref.finalize(self, shutil.rmtree, self.home, ignore_errors=True)
         self.knowledge = Knowledge(FakeShelves(self.packs, self.home))  # type: ignore[arg-type]  # it asks for live()
         self.life = FakeLife()
+        self.exams = SimpleNamespace(result=lambda _: None, follow=lambda: None)
         self.parts = lambda: SimpleNamespace(
             embedder=BagOfWords(), reader=SimpleNamespace(mood=lambda _: ("neutral", 1.0))
         )

@@ -24,16 +24,11 @@ PASSAGE = " ".join(QUOTES)
 EVIL = '<img src=x onerror="window.pwned=1"> ${window.pwned=1} {{{value}}} <script>window.pwned=1</script>'
 
 
-class ChatError(Exception):
-    """A question that is not taken."""
-
-
 class ReviewError(Exception):
     """A decision that is not taken."""
 
 
-ChatError.__module__ = "assistant.chats"  # where the real ones live: the page shows only our own errors
-ReviewError.__module__ = "assistant.reviews"
+ReviewError.__module__ = "assistant.reviews"  # where the real one lives: the page shows only our own errors
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
+from assistant.exams import Sat
 from assistant.graph import Graph
 from assistant.record import Author, Explanation, Influence, Related, Sentence
 from assistant.users import User
@@ -280,7 +281,7 @@ def test_a_chosen_domain_is_not_shown_as_a_guess() -> None:
         (panels.welcome([], ""), "No domain is live yet"),
         (panels.queue([], None, {}), "Nothing to review"),
         (panels.decisions([]), "No decision yet"),
-        (panels.packs([], [], admin=False), "No domain is live"),
+        (panels.packs([], [], {}, admin=False), "No domain is live"),
     ],
 )
 def test_empty_states_say_what_will_be_here(page: str, text: str) -> None:
@@ -289,8 +290,8 @@ def test_empty_states_say_what_will_be_here(page: str, text: str) -> None:
 
 def test_only_an_admin_sees_the_buttons_of_a_pack_and_no_one_can_remove_a_shipped_one() -> None:
     live: Any = FakeApp().packs.live()
-    assert "data-act" not in panels.packs(live, [], admin=False)
-    shown = panels.packs(live, [], admin=True)
+    assert "data-act" not in panels.packs(live, [], {}, admin=False)
+    shown = panels.packs(live, [], {}, admin=True)
     assert shown.count('data-act="disable"') == 3
     assert shown.count('data-act="remove"') == 1
 
@@ -309,3 +310,12 @@ def test_a_sentiment_that_is_a_guess_is_not_shown() -> None:
     unsure = replace(reading(sentiment="negative"), sentiment_probability=0.55)
     assert "Negative" not in render.reading_chips(unsure, {})
     assert "Negative 90%" in render.reading_chips(reading(sentiment="negative"), {})
+
+
+def test_a_policy_exam_is_reported_with_what_fails() -> None:
+    live: Any = FakeApp().packs.live()
+    name = live[0].domain.name
+    whole = panels.packs(live, [], {name: Sat(9, ())}, admin=False)
+    assert whole.count("Policy exam: 9 of 9 as they must be") == 1 and "dropped" not in whole
+    broken = panels.packs(live, [], {name: Sat(9, ((EVIL, "expected refused, it was answered"),))}, admin=False)
+    assert "8 of 9" in broken and "expected refused, it was answered" in broken and "<img" not in broken
