@@ -69,15 +69,15 @@ class Tokens:
             rows = session.scalars(wanted.where(TokenRow.user == user) if user else wanted)
             return [Token(row.id, row.user, row.purpose, row.created, row.used) for row in rows]
 
-    def revoke(self, number: int) -> None:
-        """Make a token worthless at once.
+    def revoke(self, number: int, user: str | None = None) -> None:
+        """Make a token worthless at once; with ``user``, only one of theirs.
 
         Raises:
             UserError: there is none of that number.
         """
         with self._store.begin() as session:
             row = session.get(TokenRow, number)
-            if row is None:
+            if row is None or user not in (None, row.user):
                 raise UserError(f"there is no token {number}; 'assistant users tokens' lists them")
             session.delete(row)
 

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from assistant.exams import Sat
     from assistant.packs import Pack, Problem
     from assistant.reviews import Decision, Ticket
+    from assistant.tokens import Token
     from assistant.users import User
     from domains.pack import Domain
 
@@ -194,3 +195,21 @@ def users(items: Sequence[User]) -> str:
     """All users and their roles."""
     rows = "".join(f"<tr><td>{esc(one.name)}</td><td>{esc(one.role)}</td></tr>" for one in items)
     return f'<div class="scroll"><table><tr><th>Name</th><th>Role</th></tr>{rows}</table></div>'
+
+
+def tokens(items: Sequence[Token]) -> str:
+    """Somebody's tokens, each with a button that ends it."""
+    if not items:
+        return notice("You have no tokens.", "empty")
+    rows = "".join(
+        f"<tr><td>{esc(one.purpose)}</td><td>{when(one.created)}</td><td>{when(one.used) if one.used else 'never'}</td>"
+        f"<td>{button('revoke', 'Revoke', key=str(one.id), kind='danger', confirm='Revoke it?')}</td></tr>"
+        for one in items
+    )
+    head = "<tr><th>What uses it</th><th>Made</th><th>Last used</th><th></th></tr>"
+    return f'<div class="scroll documents"><table>{head}{rows}</table></div>'
+
+
+def token(secret: str) -> str:
+    """A token that was just made."""
+    return notice("Copy it now; it is not shown again.", "done") + f'<p class="secret"><code>{esc(secret)}</code></p>'

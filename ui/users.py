@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
 from ui import panels
 from ui.access import admin, caller, toast
+from ui.chat import clicked
 from ui.signin import COOKIE, Sessions
 
 if TYPE_CHECKING:
@@ -68,18 +70,63 @@ class Users:
 
 
 class Account:
-    """Everybody's own password."""
+    """Everybody's own password, and the tokens with which programs ask on their behalf."""
 
     def __init__(self, app: App, sessions: Sessions) -> None:
         self.app, self.sessions = app, sessions
-        with gr.Column(elem_id="account"):
-            gr.HTML("<h2>Your password</h2><p>Changing it signs you out everywhere else.</p>", apply_default_css=False)
-            self.old = gr.Textbox(label="Current password", type="password", elem_id="password-old")
-            self.new = gr.Textbox(label="New password", type="password", elem_id="password-new")
-            self.again = gr.Textbox(label="New password again", type="password", elem_id="password-again")
-            self.change = gr.Button("Change password", variant="primary", elem_id="password-change")
+        with gr.Row(elem_id="account"):
+            with gr.Column(min_width=280):
+                self._build_password()
+            with gr.Column(min_width=280):
+                self._build_tokens()
+        self.loads: list[Any] = [self.tokens]
         fields = [self.old, self.new, self.again]
         self.change.click(self.on_change, fields, fields, **_QUIET)
+        self.make.click(self.on_make, [self.purpose], [self.purpose, self.made, self.tokens], **_QUIET)
+        self.tokens.act(self.on_revoke, None, [self.made, self.tokens], **_QUIET)
+
+    def _build_password(self) -> None:
+        gr.HTML("<h2>Your password</h2><p>Changing it signs you out everywhere else.</p>", apply_default_css=False)
+        self.old = gr.Textbox(label="Current password", type="password", elem_id="password-old")
+        self.new = gr.Textbox(label="New password", type="password", elem_id="password-new")
+        self.again = gr.Textbox(label="New password again", type="password", elem_id="password-again")
+        self.change = gr.Button("Change password", variant="primary", elem_id="password-change")
+
+    def _build_tokens(self) -> None:
+        script = (Path(__file__).parent / "page.js").read_text(encoding="utf-8")
+        about = (
+            "<h2>Tokens for programs</h2><p>A program that sends one over the HTTP API asks as you, and may do and see "
+            "what you may.</p>"
+        )
+        gr.HTML(about, apply_default_css=False)
+        self.purpose = gr.Textbox(label="What will use it", elem_id="token-purpose", max_length=100)
+        self.make = gr.Button("Make a token", elem_id="token-make")
+        self.made = gr.HTML(elem_id="token-made", apply_default_css=False)
+        self.tokens = gr.HTML(elem_id="tokens", js_on_load=script, apply_default_css=False)
+
+    def loaded(self, request: gr.Request) -> Update:
+        """A page was opened."""
+        return {self.tokens: panels.tokens(self.app.tokens.list(caller(self.app, request).name))}
+
+    def on_make(self, purpose: str, request: gr.Request) -> Update:
+        """Make a token was clicked."""
+        user = caller(self.app, request)
+        try:
+            token = self.app.tokens.create(user.name, purpose)
+        except Exception as error:
+            raise toast(error) from error
+        return {self.purpose: "", self.made: panels.token(token), **self.loaded(request)}
+
+    def on_revoke(self, event: gr.EventData, request: gr.Request) -> Update:
+        """Revoke was clicked."""
+        user = caller(self.app, request)
+        act, number, _ = clicked(event)
+        try:
+            if act == "revoke" and number.isdigit():
+                self.app.tokens.revoke(int(number), user.name)
+        except Exception as error:
+            raise toast(error) from error
+        return {self.made: "", **self.loaded(request)}
 
     def on_change(self, old: str, new: str, again: str, request: gr.Request) -> tuple[str, str, str]:
         """Change password was clicked."""

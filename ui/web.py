@@ -117,7 +117,7 @@ def _page(app: App, sessions: Sessions) -> gr.Blocks:
             with gr.Tab("Users", id="users", elem_id="tab-users", visible=False) as users_tab:
                 users = Users(app, sessions)
             with gr.Tab("Account", id="account", elem_id="tab-account"):
-                Account(app, sessions)
+                account = Account(app, sessions)
 
         def loaded(request: gr.Request) -> dict[Any, Any]:
             user = caller(app, request)
@@ -133,7 +133,7 @@ def _page(app: App, sessions: Sessions) -> gr.Blocks:
                 shown |= tab.loaded(request)
             return shown
 
-        tabs = (chat, review, knowledge, packs, adapters, users)
+        tabs = (chat, review, knowledge, packs, adapters, users, account)
         hidden = [review_tab, knowledge_tab, label_tab, adapters_tab, users_tab]
         outputs = [header, *hidden, *(part for tab in tabs for part in tab.loads)]
         page.load(loaded, None, outputs, show_progress="hidden", api_visibility="private")

@@ -50,6 +50,16 @@ def test_what_cannot_be_is_refused(tokens: Tokens, user: str, purpose: str) -> N
         tokens.create(user, purpose)
 
 
+def test_nobody_revokes_anothers(tokens: Tokens, store: Store) -> None:
+    Users(store).add("eve", "a-long-password", "admin")
+    token = tokens.create("bot", "red team")
+    with pytest.raises(UserError, match="no token 1"):
+        tokens.revoke(1, "eve")
+    assert tokens.check(token)
+    tokens.revoke(1, "bot")
+    assert tokens.check(token) is None
+
+
 def test_a_number_that_is_none_is_refused(tokens: Tokens) -> None:
     with pytest.raises(UserError, match="no token 7"):
         tokens.revoke(7)

@@ -25,8 +25,9 @@ from assistant.graph import Graph
 from assistant.knowledge import Knowledge
 from assistant.life import Card
 from assistant.record import Done, Event, Related, Sentence, Step, Turn, Understood
+from assistant.tokens import Token
 from assistant.traffic import Figures
-from assistant.users import User
+from assistant.users import User, UserError
 from domains.api import Exchange
 from domains.pack import Domain, DomainError
 from retrieval.generation import build
@@ -52,6 +53,31 @@ from tests.ui.fake_script import (
     script,
     turn,
 )
+
+
+class FakeTokens:
+    """``da_NAME`` is a token of NAME, and those that were made are listed."""
+
+    def __init__(self, users: FakeUsers) -> None:
+        self.users, self.kept, self.numbers = users, dict[int, Token](), itertools.count(1)
+
+    def check(self, token: str) -> User | None:
+        return self.users.get(token.removeprefix("da_"))
+
+    def create(self, user: str, purpose: str) -> str:
+        if not purpose.strip():
+            raise UserError("say in 1 to 100 characters what the token is for, found 0")
+        number = next(self.numbers)
+        self.kept[number] = Token(number, user, purpose, datetime.now(UTC), None)
+        return f"da_secret{number}"
+
+    def list(self, user: str) -> list[Token]:
+        return [one for one in self.kept.values() if one.user == user]
+
+    def revoke(self, number: int, user: str) -> None:
+        if self.kept[number].user != user:
+            raise UserError(f"there is no token {number}")
+        del self.kept[number]
 
 
 @dataclass
@@ -375,7 +401,7 @@ class FakeApp:
 
     def __init__(self) -> None:
         self.users = FakeUsers()
-        self.tokens = SimpleNamespace(check=lambda token: self.users.get(token.removeprefix("da_")))
+        self.tokens = FakeTokens(self.users)
         self.chats = FakeChats(self)
         self.reviews = FakeReviews(self)
         self.packs = FakePacks()
