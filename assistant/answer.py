@@ -22,6 +22,7 @@ from retrieval.tables import Scope
 
 ENOUGH = 0.85  # probability that the sentences shown hold the answer, from which no more are added
 MOST = 3  # sentences of an answer
+BEGINS = -2.0  # log-odds from which the first sentence of an article begins what it says on how something is done
 UNFIT = -4.0  # log-odds under which the cross-encoder thinks a sentence no part of an answer
 STAYS = 0.5  # probability that must be left once sentences about other countries are gone
 RELEVANT = 0.08  # probability that a sentence of the sources needs for the model to be let through with it
@@ -171,6 +172,11 @@ class Gate:
         same = [one for one in self.found.ranked if one.hit.passage.document == best.hit.passage.document]
         likely = sorted((one for one in same if one is best or (one.read or 0.0) > 0.0), key=lambda one: one.row(first))
         if len(likely) >= MOST:  # a description of what to do begins where its article does
+            begins = min(row for name, row in first.items() if name.partition("#")[0] == best.hit.passage.document)
+            opening = [
+                one for one in same if one is not best and one.row(first) == begins and BEGINS < (one.read or 0.0) <= 0
+            ]
+            likely = [*opening, *likely]
             return likely if best in likely[:MOST] else [*likely[: MOST - 1], best]
         around = [
             one

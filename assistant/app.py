@@ -18,7 +18,7 @@ from adapters.engine import Limits, TorchEngine
 from adapters.passport import public_key
 from adapters.shelf import Shelf
 from adapters.store import Adapter
-from assistant import models, reader, tone
+from assistant import detectors, models, reader, tone
 from assistant.chats import Chats
 from assistant.exams import PolicyExams
 from assistant.knowledge import Knowledge
@@ -144,12 +144,13 @@ def build(settings: Settings, say: Say = lambda _: None, progress: Loading | Non
     shelf = Shelf(settings.home / "adapters", (SHIPPED_ADAPTERS,))
     current: list[Parts] = []  # one element, swapped whole
     canaries: dict[str, tuple[Canary, Adapter]] = {}  # kept up to date by Life
+    guards = detectors.shipped(embed)
     market = tone.find(embed, settings.home / "heads" / "market", tone.SHIPPED)
 
     def serve(enabled: Mapping[str, Pack]) -> None:
         trained = reader.train([pack.domain for pack in enabled.values()], cache)
         sampling = Sampling(max_tokens=settings.max_tokens)
-        current[:] = [Parts(speaker, embed, trained, enabled, sampling, tone=market, canaries=canaries)]
+        current[:] = [Parts(speaker, embed, trained, enabled, sampling, guards, market, canaries)]
 
     def adapter(name: str) -> Adapter | None:
         if not settings.adapters:

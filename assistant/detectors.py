@@ -1,6 +1,8 @@
-"""Trained detectors of attacks, harmful requests and people in danger: linear heads on embedding, words and characters.
+"""Trained detectors of attacks, harmful requests and people in danger.
 
-They stand beside the patterns of screens.yaml, which say what they saw; these say how sure they are.
+Linear heads on embedding, words and characters, and a guard: a copy of the encoder that was tuned to tell what only
+sounds dangerous. Their log-odds are added. They stand beside the patterns of screens.yaml, which say what they saw;
+these say how sure they are.
 """
 
 from __future__ import annotations
@@ -11,6 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,10 +22,14 @@ from scipy.sparse import csr_array, hstack
 from scipy.special import expit
 from sklearn.feature_extraction.text import HashingVectorizer
 
-from retrieval.embedder import Vectors
+from retrieval.embedder import RetrievalError, SentenceEmbedder, Vectors
+
+if TYPE_CHECKING:
+    from retrieval.judge import Judge
 
 SHIPPED = Path(__file__).parent / "heads"
 CARD, WEIGHTS = "detectors.json", "detectors.safetensors"
+GUARD = "guard.safetensors"
 NAMES = ("injection", "harm", "crisis")
 _WORD = r"(?u)\b\w+\b"
 LONGEST = 4_000  # characters that are looked at in one piece
@@ -55,13 +62,22 @@ class Heads:
 
 
 @dataclass(frozen=True, slots=True)
+class Guard:
+    """The tuned encoder, which answers for each of ``NAMES``, and the thresholds of both together."""
+
+    judge: Judge
+    thresholds: dict[str, float]
+
+
+@dataclass(frozen=True, slots=True)
 class Detectors:
-    """What ships: heads that share their features, which are most of the work."""
+    """What ships: heads that share their features, which are most of the work, and the guard."""
 
     full: Heads
     words: Heads  # for an embedder that the others were not trained on
     embedder: str  # fingerprint of the one they were
     digest: str  # SHA-256 of the weights' file
+    guard: Guard | None = None
 
     def weigh(self, texts: Sequence[str], vectors: Vectors, embedder: str) -> Signals:
         """The strongest signals over several readings of one text.
@@ -71,23 +87,31 @@ class Detectors:
             vectors: [n, d], their embeddings.
             embedder: fingerprint of what embedded them.
         """
-        heads = self.full if embedder == self.embedder else self.words
+        heads, guard = (self.full, self.guard) if embedder == self.embedder else (self.words, None)
         rows = features(texts, vectors if heads is self.full else None)
-        odds = expit(rows @ heads.weights.T + heads.bias).max(axis=0)
-        return Signals(dict(zip(NAMES, map(float, odds), strict=True)), heads.thresholds)
+        odds = np.asarray(rows @ heads.weights.T + heads.bias, dtype=np.float64)
+        if guard:
+            odds += guard.judge.log_odds([text[:LONGEST] for text in texts])
+        likely = expit(odds).max(axis=0)
+        thresholds = guard.thresholds if guard else heads.thresholds
+        return Signals(dict(zip(NAMES, map(float, likely), strict=True)), thresholds)
 
 
 @cache
-def shipped() -> Detectors:
-    """The detectors that ship, read once."""
-    return load(SHIPPED)
+def shipped(embedder: SentenceEmbedder | None = None) -> Detectors:
+    """The detectors that ship, read once for an embedder; without one, without the guard."""
+    return load(SHIPPED, embedder)
 
 
-def load(folder: Path) -> Detectors:
+def load(folder: Path, embedder: SentenceEmbedder | None = None) -> Detectors:
     """Read detectors.
 
+    Args:
+        folder: holds the files.
+        embedder: the shared encoder, of which the guard is a copy, if it was made for this one.
+
     Raises:
-        DetectorError: a file is missing, or the two do not belong together.
+        DetectorError: a file is missing, or they do not belong together.
     """
     try:
         raw = (folder / WEIGHTS).read_bytes()
@@ -106,7 +130,17 @@ def load(folder: Path) -> Detectors:
         )
         for name in ("full", "words")
     )
-    return Detectors(full, words, card["embedder"], digest)
+    guard = None
+    if embedder and embedder.fingerprint == card["embedder"]:
+        from retrieval.judge import Judge  # late: torch, which most commands do without
+
+        try:
+            guard = Guard(Judge(embedder, folder / GUARD), card["thresholds"]["guarded"])
+        except RetrievalError as error:
+            raise DetectorError(f"the guard cannot be read: {error}") from error
+        if (found := guard.judge.digest) != card["guard"]:
+            raise DetectorError(f"{folder / GUARD}: found sha256 {found}, {CARD} says {card['guard']}; install anew")
+    return Detectors(full, words, card["embedder"], digest, guard)
 
 
 def features(texts: Sequence[str], vectors: Vectors | None) -> csr_array:

@@ -10,7 +10,7 @@ import random
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +18,17 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors.numpy import save
 from scipy.sparse import csr_array
+from scipy.special import expit
 from sklearn.linear_model import LogisticRegression
 
 from assistant import disguise
-from assistant.detectors import CARD, CHARACTERS, NAMES, WEIGHTS, WORDS, features
-from assistant.reader import EmbedTexts
+from assistant.detectors import CARD, CHARACTERS, GUARD, NAMES, WEIGHTS, WORDS, features
 from domains.pack import Domain
+from retrieval import judge_training
+from retrieval.cross_encoder import save as store
+from retrieval.embedder import SentenceEmbedder
+from retrieval.judge import Judge
+from retrieval.judge_training import Example, Progress, Recipe
 
 OWN = Path(__file__).parent / "drills"
 EACH = 12  # texts made from one line of ours
@@ -33,7 +38,12 @@ FOLDS = 5
 SEED = 0
 STRENGTH = 10.0  # inverse L2 regularisation
 THRESHOLDS = {"injection": 0.4, "harm": 0.75, "crisis": 0.55}  # chosen on the folds and on lessons not trained on
+GUARDED = {"injection": 0.03, "harm": 0.75, "crisis": 0.12}  # … with the guard
+MEASURED = 2  # folds that the guard is measured on
+DRAWN = 8_000  # texts of an epoch of the guard
+TUNED = Recipe(epochs=3)
 RECIPE = f"logistic regression, C={STRENGTH}, liblinear, classes balanced, sets by the root of their size, seed {SEED}"
+PACKS_DRAWN = {"packs": 2.0}  # how much more often the guard reads them
 PACKS_COUNT = {"packs": 3.0}  # how much more a pack's own questions weigh: they must be answered
 _CHOICE = re.compile(r"\[([^\[\]]*\|[^\[\]]*)\]")
 ATTRIBUTION = {
@@ -169,35 +179,73 @@ def _rows(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n") if line]
 
 
-def train(data: Path, domains: Sequence[Domain], embed: EmbedTexts, embedder: str, to: Path) -> dict[str, Any]:
-    """Fit the detectors, measure them on folds they did not see, and write them.
+def train(
+    data: Path,
+    domains: Sequence[Domain],
+    embedder: SentenceEmbedder,
+    to: Path,
+    folds: int = MEASURED,
+    progress: Progress = lambda *_: None,
+) -> dict[str, Any]:
+    """Fit heads and guard, measure them on folds that they did not see, and write them.
 
     Args:
         data: folder of the public sets.
         domains: the packs.
-        embed: embeds texts.
-        embedder: its fingerprint.
-        to: folder for the two files.
+        embedder: the shared encoder.
+        to: folder for weights and cards.
+        folds: how many of the five the guard is measured on; each takes as long as its training.
+        progress: told after each step of the guard.
 
     Returns the card.
     """
     known = samples(data, domains)
-    vectors = embed([one.text for one in known])
+    vectors = embedder.embed([one.text for one in known])
     arrays: dict[str, NDArray[np.float16]] = {}
-    card: dict[str, Any] = {"embedder": embedder, "thresholds": {}, "samples": len(known)}
+    card: dict[str, Any] = {"embedder": embedder.fingerprint, "thresholds": {}, "samples": len(known)}
     rows = features([one.text for one in known], vectors)
     for name, part in (("full", rows), ("words", rows[:, : WORDS + CHARACTERS])):
         heads = [_fit(part, known, head) for head in NAMES]
         arrays[f"{name}.weights"] = np.concatenate([model.coef_ for model in heads]).astype(np.float16)
         arrays[f"{name}.bias"] = np.concatenate([model.intercept_ for model in heads]).astype(np.float16)
         card["thresholds"][name] = THRESHOLDS
-    card["folds"] = {head: _report(known, head, _cross_fitted(rows, known, head)) for head in NAMES}
+    odds = np.column_stack([_cross_fitted(rows, known, head) for head in NAMES])
+    card["folds"] = _reports(known, odds, THRESHOLDS)
+    seen = [place for place, one in enumerate(known) if _fold(one) < folds]
+    for fold in range(folds):
+        places = [place for place in seen if _fold(known[place]) == fold]
+        guard = _guard([one for one in known if _fold(one) != fold], embedder, to, progress)
+        odds[places] += guard.log_odds([known[place].text for place in places])
+    card["guarded_folds"] = _reports([known[place] for place in seen], odds[seen], GUARDED)
+    card["thresholds"]["guarded"] = GUARDED
+    card["guard"] = _guard(known, embedder, to, progress).digest
     raw = save(arrays)
     card |= {"weights": hashlib.sha256(raw).hexdigest(), "trained_on": ATTRIBUTION, "recipe": RECIPE}
     (to / WEIGHTS).write_bytes(raw)
     # the card is written last: weights without it are a training that did not finish
     (to / CARD).write_text(json.dumps(card, indent=1, sort_keys=True) + "\n", encoding="utf-8")
     return card
+
+
+def _guard(known: Sequence[Sample], embedder: SentenceEmbedder, to: Path, progress: Progress) -> Judge:
+    """Tune a guard on ``known`` and write it; each epoch draws anew, so that large sets do not drown small ones."""
+    counts = Counter(_kind(one) for one in known)
+    odds = np.array([PACKS_DRAWN.get(one.source, 1.0) * counts[_kind(one)] ** -0.5 for one in known])
+    answers = [Example(one.text, None, tuple(one.labels.get(name) for name in NAMES)) for one in known]
+
+    def draw(epoch: int) -> list[Example]:
+        chance = np.random.default_rng((SEED, epoch))
+        drawn = chance.choice(len(known), min(DRAWN, len(known)), replace=False, p=odds / odds.sum())
+        return [answers[place] for place in drawn]
+
+    changed = judge_training.train(embedder, draw, TUNED, progress)
+    about = {"asks": list(NAMES), "longest": TUNED.longest, "recipe": asdict(TUNED), "drawn": DRAWN}
+    store(changed, embedder, to / GUARD, about | {"trained_on": ATTRIBUTION})
+    return Judge(embedder, to / GUARD)
+
+
+def _kind(one: Sample) -> tuple[str, tuple[tuple[str, bool], ...]]:
+    return one.source, tuple(sorted(one.labels.items()))
 
 
 def _fit(rows: csr_array, known: Sequence[Sample], head: str, skip: int | None = None) -> LogisticRegression:
@@ -212,11 +260,11 @@ def _fit(rows: csr_array, known: Sequence[Sample], head: str, skip: int | None =
 
 
 def _cross_fitted(rows: csr_array, known: Sequence[Sample], head: str) -> NDArray[np.float64]:
-    """Probabilities of every sample by a head that did not see its fold: [n]."""
+    """Log-odds of every sample by a head that did not see its fold: [n]."""
     odds = np.zeros(len(known))
     for fold in range(FOLDS):
         places = [place for place, one in enumerate(known) if _fold(one) == fold]
-        odds[places] = _fit(rows, known, head, fold).predict_proba(rows[places])[:, 1]
+        odds[places] = _fit(rows, known, head, fold).decision_function(rows[places])
     return odds
 
 
@@ -224,11 +272,22 @@ def _fold(one: Sample) -> int:
     return int(hashlib.sha256(one.group.encode()).hexdigest(), 16) % FOLDS
 
 
-def _report(known: Sequence[Sample], head: str, odds: NDArray[np.float64]) -> dict[str, float]:
-    """Share that a head acts on by source and label: recall for ``source +``, false alarms for ``source -``."""
-    seen: dict[str, list[bool]] = {}
-    for one, value in zip(known, odds, strict=True):
-        if head in one.labels:
-            sign = "+" if one.labels[head] else "-"
-            seen.setdefault(f"{one.source} {sign}", []).append(bool(value >= THRESHOLDS[head]))
-    return {kind: round(sum(acted) / len(acted), 4) for kind, acted in sorted(seen.items())}
+def _reports(
+    known: Sequence[Sample], odds: NDArray[np.float64], thresholds: dict[str, float]
+) -> dict[str, dict[str, float]]:
+    """Share that is acted on by head, source and label: recall for ``source +``, false alarms for ``source -``.
+
+    Args:
+        known: n texts.
+        odds: [n, heads], log-odds.
+        thresholds: of each head.
+    """
+    reports = {}
+    for place, head in enumerate(NAMES):
+        seen: dict[str, list[bool]] = {}
+        for one, value in zip(known, expit(odds[:, place]), strict=True):
+            if head in one.labels:
+                sign = "+" if one.labels[head] else "-"
+                seen.setdefault(f"{one.source} {sign}", []).append(bool(value >= thresholds[head]))
+        reports[head] = {kind: round(sum(acted) / len(acted), 4) for kind, acted in sorted(seen.items())}
+    return reports

@@ -1,6 +1,7 @@
 """Does a passage support a sentence, contradict it, or hold nothing about it? The exact checks, and a trained head.
 
-The exact checks of ``assistant.grounding`` decide alone where they can; the head weighs what they have no words for.
+The exact checks of ``assistant.grounding`` decide alone where they can; the head weighs what they have no words for:
+how much of the sentence stands in the passages, and what a judge says that reads it beside the closest of them.
 """
 
 from __future__ import annotations
@@ -14,16 +15,23 @@ from enum import Enum
 from functools import cache
 from itertools import pairwise
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit
 
 from assistant.words import content, negated, quantities, stem
-from retrieval.embedder import Embedder, Vectors
+from retrieval.embedder import Embedder, SentenceEmbedder, Vectors
 from retrieval.passage import Passage, sentences
 
+if TYPE_CHECKING:
+    from retrieval.judge import Judge
+
 SHIPPED = Path(__file__).parent / "heads" / "entailment.json"
+SUPPORT = Path(__file__).parent / "heads" / "support.safetensors"  # the judge
+READ = 110  # words of the passages that the judge reads beside a sentence
+CLOSE = 2  # spans that it also reads one by one
 FEATURES = (
     "cosine_1",  # of the sentence and the closest span
     "cosine_2",  # … and the second closest
@@ -41,6 +49,10 @@ FEATURES = (
     "length",
     "context",  # how much there is to support it
     "hedged",
+)
+JUDGED = (
+    "read_together",  # log-odds of the judge on the closest spans joined
+    "read_alone",  # … its highest on one of the closest spans
 )
 Row = NDArray[np.float64]
 NAME = re.compile(r"(?<=[^.!?:\n] )\b[A-Z][\w-]*[\w]\b|\b[A-Z]{2,}\w*\b")
@@ -69,7 +81,7 @@ class Judged:
 
 @dataclass(frozen=True, slots=True)
 class EntailmentHead:
-    """Logistic regression over standardised ``FEATURES``."""
+    """Logistic regression over standardised ``FEATURES``, and over what the judge says, where there is one."""
 
     weights: Row
     mean: Row
@@ -84,39 +96,103 @@ class EntailmentHead:
 
 
 @cache
-def shipped() -> EntailmentHead:
-    """The head that ships, read once.
+def shipped(judged: bool = False) -> EntailmentHead:
+    """The head that ships, read once: the one that looks at ``FEATURES``, or the one that asks the judge, too.
 
     Raises:
         ValueError: it was trained on other features.
     """
     raw = SHIPPED.read_bytes()
     card = json.loads(raw)
-    if tuple(card["features"]) != FEATURES:
-        raise ValueError(f"{SHIPPED} was trained on {card['features']}, this version computes {list(FEATURES)}")
-    weights, mean, scale = (np.asarray(card[name], dtype=np.float64) for name in ("weights", "mean", "scale"))
-    return EntailmentHead(weights, mean, scale, card["bias"], card["threshold"], hashlib.sha256(raw).hexdigest())
+    if (found := tuple(card["features"])) != FEATURES + JUDGED:
+        raise ValueError(f"{SHIPPED} was trained on {found}, this version computes {FEATURES + JUDGED}")
+    head = card["heads"]["judged" if judged else "words"]
+    weights, mean, scale = (np.asarray(head[name], dtype=np.float64) for name in ("weights", "mean", "scale"))
+    return EntailmentHead(weights, mean, scale, head["bias"], head["threshold"], hashlib.sha256(raw).hexdigest())
 
 
-def judge(claims: Sequence[str], passages: Sequence[Passage], embedder: Embedder) -> list[Judged]:
-    """What the passages say about each claim. Everything is embedded in one go."""
+def support(embedder: Embedder) -> Judge | None:
+    """The judge that ships, where it was made for this embedding model."""
+    card = json.loads(SUPPORT.with_suffix(".json").read_text(encoding="utf-8"))
+    if not isinstance(embedder, SentenceEmbedder) or card["embedder"] != embedder.fingerprint:
+        return None
+    from retrieval.judge import Judge  # late: torch
+
+    return Judge(embedder, SUPPORT)
+
+
+def judge(
+    claims: Sequence[str], passages: Sequence[Passage], embedder: Embedder, reader: Judge | None = None
+) -> list[Judged]:
+    """What the passages say about each claim. Everything is embedded in one go.
+
+    Args:
+        claims: sentences.
+        passages: what they are held against.
+        embedder: embeds both.
+        reader: reads them together; without one the words decide.
+    """
     spans = [(passage, start, end) for passage in passages for start, end in sentences(passage.text)]
     if not spans or not claims:
         return [Judged(Verdict.NO_EVIDENCE, 0.0, None) for _ in claims]
     texts = [passage.text[start:end] for passage, start, end in spans]
     vectors = embedder.embed([*texts, *claims])
     known = [Words(text) for text in texts]
+    head = shipped(reader is not None)
+    found = [
+        features(Words(claim), vector, known, vectors[: len(texts)])
+        for claim, vector in zip(claims, vectors[len(texts) :], strict=True)
+    ]
+    read = read_beside(claims, [texts] * len(claims), [known] * len(claims), reader) if reader else None
     judged = []
-    for claim, vector in zip(claims, vectors[len(texts) :], strict=True):
-        row, best = features(Words(claim), vector, known, vectors[: len(texts)])
-        probability = shipped().probability(row)
-        judged.append(Judged(_verdict(probability, row), probability, *spans[best]))
+    for number, (row, best) in enumerate(found):
+        probability = head.probability(row if read is None else np.append(row, read[number]))
+        judged.append(Judged(_verdict(probability, head.threshold, row), probability, *spans[best]))
     return judged
 
 
-def _verdict(probability: float, row: Row) -> Verdict:
+def read_beside(
+    claims: Sequence[str], texts: Sequence[Sequence[str]], known: Sequence[Sequence[Words]], reader: Judge
+) -> Row:
+    """What the judge says of each claim beside its spans: [claims, len(JUDGED)]."""
+    pairs: list[tuple[str, str]] = []
+    for claim, spans, words in zip(claims, texts, known, strict=True):
+        order = closest(Words(claim), words)
+        pairs.append((together(order, spans), claim))
+        pairs += [(spans[order[min(place, len(order) - 1)]], claim) for place in range(CLOSE)]
+    odds = reader.log_odds([first for first, _ in pairs], [second for _, second in pairs])[:, 0]
+    table = odds.reshape(len(claims), 1 + CLOSE)
+    return np.column_stack([table[:, 0], table[:, 1:].max(axis=1)])
+
+
+def closest(claim: Words, spans: Sequence[Words]) -> list[int]:
+    """Places of the spans, those first that hold most of the claim's words, figures and names."""
+    wanted = claim.words | claim.figures
+    shares = [_share(wanted, span.words | span.figures) + 0.5 * _share(claim.pairs, span.pairs) for span in spans]
+    return sorted(range(len(spans)), key=lambda place: -shares[place])
+
+
+def together(order: Sequence[int], texts: Sequence[str]) -> str:
+    """The closest spans up to ``READ`` words, each with the one before it if it fits, as they stand in the text."""
+    chosen: set[int] = set()
+    words = 0
+    for place in order:
+        for one in (place, place - 1):
+            if one < 0 or one in chosen:
+                continue
+            length = len(texts[one].split())
+            if chosen and words + length > READ:
+                continue
+            chosen.add(one)
+            words += length
+        if words >= READ * 0.8:
+            break
+    return " ".join(texts[place] for place in sorted(chosen))
+
+
+def _verdict(probability: float, threshold: float, row: Row) -> Verdict:
     values = dict(zip(FEATURES, row, strict=True))
-    if probability >= shipped().threshold:
+    if probability >= threshold:
         return Verdict.SUPPORTED
     about = values["covered_1"] >= 0.6 and values["cosine_1"] >= 0.7  # it speaks of the same thing
     differs = values["negation_differs"] or values["figures_1"] < 1

@@ -37,16 +37,10 @@ class CrossEncoder:
         Raises:
             RetrievalError: missing, changed, or made for another embedding model.
         """
-        card = _card(path, embedder.fingerprint)
-        self.digest: str = card["weights"]
+        self.digest: str = read_card(path, embedder.fingerprint)["weights"]
         self._tokenizer: Any = embedder.tokenizer
-        self.model: Any = copy.deepcopy(embedder.transformer).eval()
-        self.top = nn.Linear(int(self.model.config.hidden_size), 1)
-        try:
-            _apply(self.model, self.top, {name: value.float() for name, value in load_file(path).items()})
-        except (OSError, KeyError, RuntimeError, SafetensorError) as error:
-            raise RetrievalError(f"{path}: does not fit the embedding model: {error!r}") from error
-        self._half = bool(torch.cpu.get_capabilities().get("avx512_bf16"))  # where the CPU multiplies it
+        self.model, self.top = changed_copy(embedder, path, 1)
+        self._half = half()
         self._lock = threading.Lock()  # torch gains nothing from two at once on a CPU
 
     @torch.no_grad()
@@ -60,14 +54,25 @@ class CrossEncoder:
 
 
 def forward(model: Any, score: nn.Module, tokenizer: Any, questions: Sequence[str], texts: Sequence[str]) -> Tensor:
-    """Scores of pairs, [n]: the mean of the tokens' states through one linear layer."""
-    tokens = tokenizer(
-        list(questions), list(texts), padding=True, truncation=True, max_length=LONGEST, return_tensors="pt"
-    )
+    """Scores of pairs, [n]."""
+    return outputs(model, score, tokenizer, questions, texts, LONGEST).squeeze(-1)
+
+
+def outputs(
+    model: Any, top: nn.Module, tokenizer: Any, texts: Sequence[str], others: Sequence[str] | None, longest: int
+) -> Tensor:
+    """What the layer on top says of texts or pairs of texts, [n, outputs]: it reads the mean of the tokens' states."""
+    second = None if others is None else list(others)
+    tokens = tokenizer(list(texts), second, padding=True, truncation=True, max_length=longest, return_tensors="pt")
     hidden = model(**tokens).last_hidden_state.float()
     keep = tokens["attention_mask"].unsqueeze(-1).float()
-    found: Tensor = score((hidden * keep).sum(1) / keep.sum(1)).squeeze(-1)
+    found: Tensor = top((hidden * keep).sum(1) / keep.sum(1))
     return found.float()
+
+
+def half() -> bool:
+    """Whether this CPU multiplies in bf16, which then takes half the time."""
+    return bool(torch.cpu.get_capabilities().get("avx512_bf16"))
 
 
 def differences(
@@ -98,7 +103,12 @@ def save(changed: Mapping[str, Tensor], embedder: SentenceEmbedder, path: Path, 
     return digest
 
 
-def _card(path: Path, fingerprint: str) -> Any:
+def read_card(path: Path, fingerprint: str) -> Any:
+    """The card beside the weights at ``path``.
+
+    Raises:
+        RetrievalError: missing, changed, or made for another embedding model than that of ``fingerprint``.
+    """
     try:
         card = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
         digest = hashlib.sha256(path.read_bytes()).hexdigest()
@@ -107,11 +117,26 @@ def _card(path: Path, fingerprint: str) -> Any:
         if card["embedder"] != fingerprint:
             raise RetrievalError(
                 f"{path}: made for embedder {card['embedder'][:16]}, this one is {fingerprint[:16]}; train it again "
-                "with 'assistant train cross-encoder', or set ASSISTANT_EMBEDDER to the model it was made for"
+                "with 'assistant train', or set ASSISTANT_EMBEDDER to the model it was made for"
             )
     except (OSError, ValueError, KeyError) as error:
-        raise RetrievalError(f"{path}: no finished cross-encoder: {error!r}") from error
+        raise RetrievalError(f"{path}: no finished model: {error!r}; train it, or install the product anew") from error
     return card
+
+
+def changed_copy(embedder: SentenceEmbedder, path: Path, width: int) -> tuple[Any, nn.Linear]:
+    """A copy of the shared model with the differences at ``path``, and the layer on top with ``width`` outputs.
+
+    Raises:
+        RetrievalError: they do not fit the model.
+    """
+    model: Any = copy.deepcopy(embedder.transformer).eval()
+    top = nn.Linear(int(model.config.hidden_size), width)
+    try:
+        _apply(model, top, {name: value.float() for name, value in load_file(path).items()})
+    except (OSError, KeyError, RuntimeError, SafetensorError) as error:
+        raise RetrievalError(f"{path}: does not fit the embedding model: {error!r}") from error
+    return model, top
 
 
 @torch.no_grad()

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from assistant import show
-from assistant.commands.console import opened, out
+from assistant.commands.console import opened, out, progress, settings
 
 app = typer.Typer()
 Data = Annotated[Path, typer.Option("--data", help="Folder of the public sets: safety/, intents/, qa/, pii/.")]
@@ -16,14 +16,18 @@ Folder = Annotated[Path, typer.Option("--to", help="Folder that the weights and 
 
 
 @app.command("detectors")
-def train_detectors(data: Data, to: Folder) -> None:
+def train_detectors(
+    data: Data,
+    to: Folder,
+    folds: Annotated[int, typer.Option(help="Folds of five that the guard is measured on.", min=0, max=5)] = 2,
+) -> None:
     """Fit the detectors of attacks, harmful requests and people in danger; report them on folds they did not see."""
     from assistant import drill
+    from assistant.app import embedder
 
-    with opened({"adapters": False}) as product:
-        embedder = product.parts().embedder
+    with opened({"adapters": False}) as product, progress() as update:
         domains = [pack.domain for pack in product.packs.live()]
-        show.card(out, drill.train(data, domains, embedder.embed, embedder.fingerprint, to))
+        show.card(out, drill.train(data, domains, embedder(settings()), to, folds, update))
 
 
 @app.command("tagger")
@@ -39,11 +43,18 @@ def train_tagger(data: Data, to: Folder) -> None:
 
 @app.command("entailment")
 def train_entailment(
-    data: Data, to: Annotated[Path, typer.Option("--to", help="Where the JSON card is written.")]
+    data: Data,
+    to: Folder,
+    pairs: Annotated[
+        list[Path] | None,
+        typer.Option("--pairs", help="Claims with a text and a label, as for 'evaluate grounding'; may be repeated."),
+    ] = None,
 ) -> None:
-    """Fit the head that says whether a source supports a sentence; report it on sources it did not see."""
+    """Train what says whether a source supports a sentence; report it on sources it did not see."""
     from assistant import entailment_training as training
+    from assistant.app import embedder
 
-    with opened({"adapters": False}) as product:
+    with opened({"adapters": False}) as product, progress() as update:
         domains = [pack.domain for pack in product.packs.live()]
-        show.card(out, training.train(domains, data, product.parts().embedder.embed, to))
+        card = training.train(domains, data, pairs or [], embedder(settings()), to, progress=update)
+    show.card(out, card)

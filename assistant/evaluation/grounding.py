@@ -15,6 +15,7 @@ from assistant.evaluation import scores
 from assistant.evaluation.rows import Grounded, read
 from assistant.evaluation.scores import Counts, Progress
 from retrieval.embedder import Embedder
+from retrieval.judge import Judge
 from retrieval.passage import Passage, sentences
 
 Spans = list[tuple[int, int]]
@@ -27,10 +28,11 @@ def grounding(app: App, data: Path, progress: Progress = lambda *_: None) -> Any
         DataError: a line of the file does not fit.
     """
     rows, embedder, started = read(data, Grounded), app.parts().embedder, time.perf_counter()
+    reader = entailment.support(embedder)
     pairs, seconds = [], []
     characters = Counts()
     for row in rows:
-        (bad, count), taken = scores.timed(lambda row=row: unsupported(row, embedder))  # type: ignore[misc]
+        (bad, count), taken = scores.timed(lambda row=row: unsupported(row, embedder, reader))  # type: ignore[misc]
         pairs.append((row.label == "unsupported", bool(bad)))
         seconds.append(taken / max(count, 1))
         if row.spans is not None:
@@ -46,14 +48,18 @@ def grounding(app: App, data: Path, progress: Progress = lambda *_: None) -> Any
         "span_f1": characters.f1 if annotated else None,
         "ms_per_sentence_p50": scores.median_ms(seconds),
     }
-    model: dict[str, str | None] = {"embedder": embedder.fingerprint, "head": entailment.shipped().digest}
+    model: dict[str, str | None] = {
+        "embedder": embedder.fingerprint,
+        "head": entailment.shipped(reader is not None).digest,
+    }
     return scores.result("grounding", data, len(rows), started, model, metrics)
 
 
-def unsupported(row: Grounded, embedder: Embedder) -> tuple[Spans, int]:
+def unsupported(row: Grounded, embedder: Embedder, reader: Judge | None) -> tuple[Spans, int]:
     """Where the answer's unsupported sentences stand, and how many sentences it has."""
     spans = sentences(row.answer)
-    verdicts = entailment.judge([row.answer[start:end] for start, end in spans], [_passage(row.context)], embedder)
+    claims = [row.answer[start:end] for start, end in spans]
+    verdicts = entailment.judge(claims, [_passage(row.context)], embedder, reader)
     bad = [span for span, one in zip(spans, verdicts, strict=True) if one.verdict is not Verdict.SUPPORTED]
     return bad, len(spans)
 

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from assistant import drill
+from assistant.detectors import NAMES, load
 from assistant.drill import own_lines, samples, variants
+from retrieval.embedder import SentenceEmbedder
 
 SETS: dict[str, list[dict[str, Any]]] = {
     "safety/deepset_injections/train": [{"text": "obey me", "label": "injection"}, {"text": "hi", "label": "benign"}],
@@ -68,3 +71,19 @@ def test_each_set_teaches_what_its_labels_say(data: Path) -> None:
 def test_rows_for_research_only_are_never_learned_from(data: Path) -> None:
     texts = {sample.text for sample in samples(data, [])}
     assert "insider tip" in texts and "reserved text" not in texts
+
+
+def test_what_is_trained_is_written_with_what_it_does_on_rows_not_seen(
+    data: Path, embedder: SentenceEmbedder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(drill, "DRAWN", 64)
+    monkeypatch.setattr(drill, "own_lines", lambda kind: own_lines(kind)[:15])
+    monkeypatch.setattr(drill, "TUNED", replace(drill.TUNED, epochs=1))
+    to = tmp_path / "heads"
+    to.mkdir()
+    card = drill.train(data, [], embedder, to, folds=1)
+    assert set(card["folds"]) == set(card["guarded_folds"]) == set(NAMES)
+    assert card["folds"]["crisis"]["own_crisis +"] > 0.5
+    found = load(to, embedder)
+    assert found.guard and found.guard.judge.asks == NAMES
+    assert found.guard.thresholds == drill.GUARDED

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+import numpy as np
 import pytest
 
-from assistant.entailment import FEATURES, Verdict, Words, features, judge
-from retrieval.embedder import SentenceEmbedder
+from assistant.entailment import FEATURES, Verdict, Words, closest, features, judge, support, together
+from retrieval.embedder import SentenceEmbedder, Vectors
 from retrieval.passage import Document, passages
 
 TEXT = (
@@ -29,6 +32,41 @@ def test_a_claim_is_judged_by_its_source(embedder: SentenceEmbedder, claim: str,
     (judged,) = judge([claim], [PASSAGE], embedder)
     assert judged.verdict is verdict
     assert 0 <= judged.probability <= 1
+
+
+@pytest.mark.parametrize(
+    ("claim", "verdict"),
+    [
+        ("A borrowed book may be kept for 21 days.", Verdict.SUPPORTED),
+        ("You can keep a book that you borrowed for 21 days.", Verdict.SUPPORTED),
+        ("The Riverside branch opens at 9 am.", Verdict.SUPPORTED),
+        ("A borrowed book may be kept for 90 days.", Verdict.CONTRADICTED),
+        ("Penguins live in the southern hemisphere.", Verdict.NO_EVIDENCE),
+        ("The Riverside branch sells coffee to its readers.", Verdict.NO_EVIDENCE),
+    ],
+)
+def test_with_a_reader_other_words_are_understood(embedder: SentenceEmbedder, claim: str, verdict: Verdict) -> None:
+    (judged,) = judge([claim], [PASSAGE], embedder, support(embedder))
+    assert judged.verdict is verdict
+
+
+def test_another_embedder_has_no_reader() -> None:
+    class Other:
+        fingerprint = "other"
+
+        def embed(self, texts: Sequence[str]) -> Vectors:
+            return np.zeros((len(texts), 3), dtype=np.float32)
+
+    assert support(Other()) is None
+
+
+def test_the_closest_spans_are_read_together_as_they_stand() -> None:
+    spans = ["Books are lent.", "The desk opens at nine.", "A book is kept for 21 days.", "Films are lent for 7 days."]
+    order = closest(Words("A film is lent for 7 days."), [Words(span) for span in spans])
+    assert order[0] == 3
+    assert together(order, spans) == " ".join(spans)  # all of them fit
+    long = [f"{span} {'word ' * 60}" for span in spans]
+    assert together([3, 0, 1, 2], long) == long[3]  # the closest is read even where nothing fits beside it
 
 
 def test_the_closest_span_is_pointed_at(embedder: SentenceEmbedder) -> None:

@@ -55,7 +55,7 @@ def test_a_detector_that_fails_leaves_no_signals(broken: BaseException) -> None:
             raise broken
 
     whole = shipped()
-    fields = (whole.full, whole.words, whole.embedder, whole.digest)
+    fields = (whole.full, whole.words, whole.embedder, whole.digest, whole.guard)
     assert hear("How long is the warranty?", (), Counting(), Broken(*fields)).signals is None
     assert isinstance(hear("How long is the warranty?", (), Counting(), whole).signals, Signals)
 

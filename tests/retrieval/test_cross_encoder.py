@@ -85,7 +85,7 @@ def test_another_model_or_a_changed_file_is_refused(
 
 
 def test_a_missing_file_is_refused(embedder: SentenceEmbedder, tmp_path: Path) -> None:
-    with pytest.raises(RetrievalError, match="no finished cross-encoder"):
+    with pytest.raises(RetrievalError, match="no finished model"):
         CrossEncoder(embedder, tmp_path / "cross_encoder.safetensors")
 
 

@@ -271,7 +271,7 @@ def test_the_server_itself_calls_nobody(page_for: PageFor, calls_out: list[Any])
 def test_the_page_fits_the_window(page_for: PageFor, width: int, scheme: str) -> None:
     page = page_for("ada", viewport={"width": width, "height": 820}, color_scheme=scheme)
     ask(page, "How long can I return it?")
-    for tab in ("chat", "review", "domains", "users", "account"):
+    for tab in ("chat", "review", "knowledge", "label", "domains", "adapters", "users", "account"):
         if width > 390:
             page.click(f"#tab-{tab}-button")
         assert page.evaluate("document.documentElement.scrollWidth") <= width, tab
