@@ -335,3 +335,10 @@ def test_many_at_once_get_what_each_gets_alone(
     for thread in threads:
         thread.join()
     assert [heard[n] for n in range(len(digests))] == [say(here, one) for one in digests]
+
+
+def test_a_closed_connection_is_an_error_of_the_engine_and_no_crash() -> None:
+    server = Server("http://127.0.0.1:9/v1", None)
+    server.close()
+    with pytest.raises(EngineError, match="not asked any more"):
+        server.models()

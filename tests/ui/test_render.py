@@ -92,6 +92,7 @@ def evil_pages() -> dict[str, Callable[[], str]]:
     ticket = Ticket(1, 2, EVIL, NOW, 0, (EVIL,), "open", True, evil_turn())
     decision = Decision(1, 2, EVIL, EVIL, EVIL, EVIL, NOW, EVIL, EVIL)
     unrouted = replace(evil_turn(), outcome="clarify", reading=replace(reading(None), candidates=(EVIL,)))
+    sat = Sat(1, ((EVIL, EVIL),))
     everything: Any = panels  # the fakes stand in for the App's own types
     return {
         "turn": lambda: stored(evil_turn()),
@@ -112,7 +113,7 @@ def evil_pages() -> dict[str, Callable[[], str]]:
         "facts": lambda: render.related([Related(EVIL, EVIL, EVIL, EVIL, EVIL, EVIL)]),
         "graph": lambda: graph.drawn(Graph([Related(EVIL, EVIL, EVIL + "x", EVIL, EVIL, EVIL)]).around(""), EVIL),
         "no graph": lambda: graph.drawn(Graph().around(EVIL), EVIL),
-        "packs": lambda: everything.packs([pack], [Problem(EVIL, EVIL)], admin=True),
+        "packs": lambda: everything.packs([pack], [Problem(EVIL, EVIL)], {pack.domain.name: sat}, admin=True),
         "users": lambda: everything.users([User(EVIL, cast(Any, EVIL))]),
     }
 
