@@ -38,7 +38,7 @@ FOLDS = 5
 SEED = 0
 STRENGTH = 10.0  # inverse L2 regularisation
 THRESHOLDS = {"injection": 0.4, "harm": 0.75, "crisis": 0.55}  # chosen on the folds and on lessons not trained on
-GUARDED = {"injection": 0.03, "harm": 0.75, "crisis": 0.12}  # … with the guard
+GUARDED = {"injection": 0.03, "harm": 0.75, "crisis": 0.2}  # … with the guard
 MEASURED = 2  # folds that the guard is measured on
 DRAWN = 8_000  # texts of an epoch of the guard
 TUNED = Recipe(epochs=3)
