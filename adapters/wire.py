@@ -191,11 +191,9 @@ class Server:
 
     def _once(self, method: str, path: str, body: Mapping[str, Any] | None) -> httpx.Response:
         where = self.url + path
-        if self._client.is_closed:  # a proof in the background outlived the engine
-            raise EngineError(f"{where} is not asked any more: the connection was closed")
         try:
             response = self._client.send(self._client.build_request(method, path, json=body), stream=True)
-        except RuntimeError as error:  # … or was overtaken by its end just now
+        except RuntimeError as error:  # closed: a proof in the background outlived the engine
             raise EngineError(f"{where} is not asked any more: {error}") from error
         except httpx.ReadTimeout as error:  # it has the question: asking again would only add to its load
             raise EngineError(f"{where} said nothing for {self._patience.silence:g} s") from error

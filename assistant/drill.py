@@ -26,9 +26,10 @@ from assistant.detectors import CARD, CHARACTERS, GUARD, NAMES, WEIGHTS, WORDS, 
 from domains.pack import Domain
 from retrieval import judge_training
 from retrieval.cross_encoder import save as store
+from retrieval.cross_training import Progress
 from retrieval.embedder import SentenceEmbedder
 from retrieval.judge import Judge
-from retrieval.judge_training import Example, Progress, Recipe
+from retrieval.judge_training import Example, Recipe
 
 OWN = Path(__file__).parent / "drills"
 EACH = 12  # texts made from one line of ours

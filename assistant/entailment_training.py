@@ -37,9 +37,10 @@ from assistant.reader import EmbedTexts
 from domains.pack import Domain
 from retrieval import judge_training
 from retrieval.cross_encoder import save
+from retrieval.cross_training import Progress
 from retrieval.embedder import SentenceEmbedder
 from retrieval.judge import Judge
-from retrieval.judge_training import Example, Progress, Recipe
+from retrieval.judge_training import Example, Recipe
 from retrieval.passage import sentences
 
 EACH = 70  # sources taken from each pack and public set

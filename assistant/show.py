@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from assistant.models import Installed, Model
     from assistant.packs import Pack, Problem
     from assistant.record import Turn
+    from assistant.store import Store
     from assistant.tokens import Tokens
     from assistant.turn import Parts
     from assistant.users import Role, Users
@@ -318,25 +319,28 @@ def task(name: str) -> Task:
 @contextmanager
 def accounts(settings: Settings) -> Iterator[Users]:
     """The accounts, without loading any model."""
-    from assistant.store import Store
     from assistant.users import Users
 
-    store = Store(settings.database_url)
-    try:
+    with _state(settings) as store:
         yield Users(store)
-    finally:
-        store.close()
 
 
 @contextmanager
 def api_tokens(settings: Settings) -> Iterator[Tokens]:
     """The tokens of the HTTP API, without loading any model."""
-    from assistant.store import Store
     from assistant.tokens import Tokens
+
+    with _state(settings) as store:
+        yield Tokens(store)
+
+
+@contextmanager
+def _state(settings: Settings) -> Iterator[Store]:
+    from assistant.store import Store
 
     store = Store(settings.database_url)
     try:
-        yield Tokens(store)
+        yield store
     finally:
         store.close()
 

@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from sqlalchemy import select
 
 from assistant.store import Store, TokenRow, UserRow, now
-from assistant.users import User, UserError, account
+from assistant.users import User, UserError, account, present
 
 PREFIX = "da_"  # so that scanners of secrets can tell them
 LONGEST = 100  # characters of a purpose
@@ -46,8 +46,7 @@ class Tokens:
             raise UserError(f"say in 1 to {LONGEST} characters what the token is for, found {len(purpose)}")
         token = PREFIX + secrets.token_urlsafe(32)
         with self._store.begin() as session:
-            if session.get(UserRow, user) is None:
-                raise UserError(f"there is no user {user!r}")
+            present(session, user)
             session.add(TokenRow(user=user, purpose=purpose, digest=_digest(token), created=now()))
         return token
 

@@ -99,7 +99,7 @@ class Users:
             UserError: no such user, or the password is too short.
         """
         with self._store.begin() as session:
-            _present(session, name).password = self._hash(password)
+            present(session, name).password = self._hash(password)
 
     def set_role(self, name: str, role: Role) -> None:
         """Give an account another role.
@@ -110,7 +110,7 @@ class Users:
         if role not in get_args(Role):
             raise UserError(f"role {role!r} is unknown; it is one of {', '.join(get_args(Role))}")
         with self._store.begin() as session:
-            row = _present(session, name)
+            row = present(session, name)
             if role != "admin":
                 _keep_one_admin(session, row)
             row.role = role
@@ -124,7 +124,7 @@ class Users:
         if not all(group.strip() for group in groups):
             raise UserError("a group needs a name")
         with self._store.begin() as session:
-            _present(session, name).groups = sorted({group.strip() for group in groups})
+            present(session, name).groups = sorted({group.strip() for group in groups})
 
     def remove(self, name: str) -> None:
         """Delete an account with its conversations.
@@ -133,7 +133,7 @@ class Users:
             UserError: no such user, or nobody would be left to administer.
         """
         with self._store.begin() as session:
-            row = _present(session, name)
+            row = present(session, name)
             _keep_one_admin(session, row)
             session.delete(row)
 
@@ -143,7 +143,12 @@ class Users:
         return self._hasher.hash(password)
 
 
-def _present(session: Session, name: str) -> UserRow:
+def present(session: Session, name: str) -> UserRow:
+    """The row of a user.
+
+    Raises:
+        UserError: there is none.
+    """
     row = session.get(UserRow, name)
     if row is None:
         raise UserError(f"there is no user {name!r}")

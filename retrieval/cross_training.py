@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from retrieval.cross_encoder import CrossEncoder, differences, forward
+from retrieval.cross_encoder import CrossEncoder, differences, forward, half
 from retrieval.embedder import SentenceEmbedder
 
 Progress = Callable[[str, int, int], None]  # what, steps done, steps in all
@@ -83,27 +83,37 @@ def train(
     schedule = torch.optim.lr_scheduler.LambdaLR(
         optimizer, lambda step: min(1.0, (step + 1) / recipe.warmup) * max(0.02, 1 - step / max(1, steps))
     )
-    half = bool(torch.cpu.get_capabilities().get("avx512_bf16"))
-    step = 0
+    step, fast = 0, half()
     for epoch in range(recipe.epochs):
         order = list(drawn if epoch == 0 else cases(epoch))
         random.Random(f"{recipe.seed}-{epoch}").shuffle(order)  # noqa: S311 - an order
         for first in range(0, min(len(order) // recipe.batch, steps - step) * recipe.batch, recipe.batch):
             batch = order[first : first + recipe.batch]
-            with torch.autocast("cpu", torch.bfloat16, enabled=half):
+            with torch.autocast("cpu", torch.bfloat16, enabled=fast):
                 found = forward(
                     model, score, embedder.tokenizer,
                     [case.question for case in batch for _ in case.texts],
                     [text for case in batch for text in case.texts],
                 )  # fmt: skip
-            torch.autograd.backward(loss(found, batch))
-            nn.utils.clip_grad_norm_(inner, recipe.clip)
-            optimizer.step()
-            optimizer.zero_grad()
-            schedule.step()
+            descend(loss(found, batch), inner, recipe.clip, optimizer, schedule)
             step += 1
             progress(f"epoch {epoch + 1}", step, steps)
     return differences(embedder.transformer.state_dict(), model.state_dict(), score, recipe.rank)
+
+
+def descend(
+    loss: Tensor,
+    values: Sequence[nn.Parameter],
+    clip: float,
+    optimizer: torch.optim.Optimizer,
+    schedule: torch.optim.lr_scheduler.LRScheduler,
+) -> None:
+    """One step of the optimizer down the slope of ``loss``, the gradients of ``values`` being cut to ``clip``."""
+    torch.autograd.backward(loss)
+    nn.utils.clip_grad_norm_(values, clip)
+    optimizer.step()
+    optimizer.zero_grad()
+    schedule.step()
 
 
 def loss(found: Tensor, batch: Sequence[Case]) -> Tensor:

@@ -14,9 +14,9 @@ from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 from retrieval.cross_encoder import differences, half, outputs
+from retrieval.cross_training import Progress, descend
 from retrieval.embedder import SentenceEmbedder
 
-Progress = Callable[[str, int, int], None]  # what, steps done, steps in all
 POOL = 32  # batches that are sorted by length together
 
 
@@ -81,11 +81,7 @@ def train(
             second = None if batch[0].other is None else [one.other or "" for one in batch]
             with torch.autocast("cpu", torch.bfloat16, enabled=fast):
                 found = outputs(model, top, embedder.tokenizer, [one.text for one in batch], second, recipe.longest)
-            torch.autograd.backward(loss(found, batch))
-            nn.utils.clip_grad_norm_(inner, recipe.clip)
-            optimizer.step()
-            optimizer.zero_grad()
-            schedule.step()
+            descend(loss(found, batch), inner, recipe.clip, optimizer, schedule)
             step += 1
             progress(f"epoch {epoch + 1}", step, steps)
     return differences(embedder.transformer.state_dict(), model.state_dict(), top, recipe.rank)

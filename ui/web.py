@@ -92,7 +92,6 @@ def serve(app: App, started: Callable[[str], None] = lambda _: None) -> None:
         raise ServeError(f"cannot listen on {host}:{port} ({error.strerror}); choose another with --port") from error
     config = uvicorn.Config(build(app), log_level="warning", timeout_graceful_shutdown=3)
     started(f"http://{host}:{port}")
-    app.exams.follow()
     with listener, contextlib.suppress(KeyboardInterrupt):  # uvicorn raises it again after it has shut down
         uvicorn.Server(config).run(sockets=[listener])
 

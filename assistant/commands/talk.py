@@ -26,6 +26,7 @@ def serve(
     with opened(changes) as product:
         product.packs.watch()
         product.life.watch()
+        product.exams.follow()
         if password := product.users.create_first():
             show.first_password(out, password)
         run(product, lambda address: out.print(f"Ready at [bold]{address}[/]. Ctrl-C stops it."))

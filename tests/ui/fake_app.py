@@ -410,7 +410,7 @@ class FakeApp:
         weakref.finalize(self, shutil.rmtree, self.home, ignore_errors=True)
         self.knowledge = Knowledge(FakeShelves(self.packs, self.home))  # type: ignore[arg-type]  # it asks for live()
         self.life = FakeLife()
-        self.exams = SimpleNamespace(result=lambda _: None, follow=lambda: None)
+        self.exams = SimpleNamespace(result=lambda _: None)
         self.parts = lambda: SimpleNamespace(
             embedder=BagOfWords(), reader=SimpleNamespace(mood=lambda _: ("neutral", 1.0))
         )
