@@ -76,7 +76,7 @@ class Detectors:
     full: Heads
     words: Heads  # for an embedder that the others were not trained on
     embedder: str  # fingerprint of the one they were
-    digest: str  # SHA-256 of the weights' file
+    digest: str  # SHA-256 of the weights' file, with the guard's where there is one
     guard: Guard | None = None
 
     def weigh(self, texts: Sequence[str], vectors: Vectors, embedder: str) -> Signals:
@@ -140,6 +140,7 @@ def load(folder: Path, embedder: SentenceEmbedder | None = None) -> Detectors:
             raise DetectorError(f"the guard cannot be read: {error}") from error
         if (found := guard.judge.digest) != card["guard"]:
             raise DetectorError(f"{folder / GUARD}: found sha256 {found}, {CARD} says {card['guard']}; install anew")
+        digest = hashlib.sha256(f"{digest}{found}".encode()).hexdigest()
     return Detectors(full, words, card["embedder"], digest, guard)
 
 

@@ -10,7 +10,7 @@ import random
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,6 @@ from assistant import disguise
 from assistant.detectors import CARD, CHARACTERS, GUARD, NAMES, WEIGHTS, WORDS, features
 from domains.pack import Domain
 from retrieval import judge_training
-from retrieval.cross_encoder import save as store
 from retrieval.cross_training import Progress
 from retrieval.embedder import SentenceEmbedder
 from retrieval.judge import Judge
@@ -239,10 +238,8 @@ def _guard(known: Sequence[Sample], embedder: SentenceEmbedder, to: Path, progre
         drawn = chance.choice(len(known), min(DRAWN, len(known)), replace=False, p=odds / odds.sum())
         return [answers[place] for place in drawn]
 
-    changed = judge_training.train(embedder, draw, TUNED, progress)
-    about = {"asks": list(NAMES), "longest": TUNED.longest, "recipe": asdict(TUNED), "drawn": DRAWN}
-    store(changed, embedder, to / GUARD, about | {"trained_on": ATTRIBUTION})
-    return Judge(embedder, to / GUARD)
+    card = {"drawn": DRAWN, "trained_on": ATTRIBUTION}
+    return judge_training.fit(embedder, draw, TUNED, to / GUARD, NAMES, card, progress)
 
 
 def _kind(one: Sample) -> tuple[str, tuple[tuple[str, bool], ...]]:

@@ -10,7 +10,7 @@ import random
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +36,6 @@ from assistant.evaluation.rows import Grounded, read
 from assistant.reader import EmbedTexts
 from domains.pack import Domain
 from retrieval import judge_training
-from retrieval.cross_encoder import save
 from retrieval.cross_training import Progress
 from retrieval.embedder import SentenceEmbedder
 from retrieval.judge import Judge
@@ -191,11 +190,10 @@ def train(
     learn = [one for one in own if one.group % 2] + [one for group in outside for one in group[KEPT:]]
     rest = [one for one in own if not one.group % 2] + [one for group in outside for one in group[:KEPT]]
     examples = [Example(_focus(one), one.text, (one.supported,)) for one in learn]
-    changed = judge_training.train(embedder, lambda _: examples, recipe, progress)
     sets = [{"file": path.name, "sha256": hashlib.sha256(path.read_bytes()).hexdigest()} for path in pairs]
-    about = {"asks": ["support"], "longest": recipe.longest, "recipe": asdict(recipe), "examples": len(examples)}
-    save(changed, embedder, to / SUPPORT.name, about | {"trained_on": ATTRIBUTION | PAIRS, "pairs": sets})
-    return _fit_heads(own, rest, embedder, Judge(embedder, to / SUPPORT.name), to / SHIPPED.name)
+    card = {"examples": len(examples), "trained_on": ATTRIBUTION | PAIRS, "pairs": sets}
+    judge = judge_training.fit(embedder, lambda _: examples, recipe, to / SUPPORT.name, ["support"], card, progress)
+    return _fit_heads(own, rest, embedder, judge, to / SHIPPED.name)
 
 
 def _outside(path: Path, number: int) -> list[Claim]:

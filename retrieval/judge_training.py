@@ -5,17 +5,19 @@ from __future__ import annotations
 import copy
 import math
 import random
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 
-from retrieval.cross_encoder import differences, half, outputs
+from retrieval.cross_encoder import differences, half, outputs, save
 from retrieval.cross_training import Progress, descend
 from retrieval.embedder import SentenceEmbedder
+from retrieval.judge import Judge
 
 POOL = 32  # batches that are sorted by length together
 
@@ -43,6 +45,29 @@ class Recipe:
     longest: int = 96  # tokens
     rank: int = 64  # of the matrices' differences that are kept
     seed: int = 0
+
+
+def fit(
+    embedder: SentenceEmbedder,
+    draw: Callable[[int], Sequence[Example]],
+    recipe: Recipe,
+    to: Path,
+    asks: Sequence[str],
+    card: Mapping[str, Any],
+    progress: Progress = lambda *_: None,
+) -> Judge:
+    """Train as ``train`` does, write differences and card to ``to``, and open what was written.
+
+    Args:
+        embedder: as for ``train``, like ``draw``, ``recipe`` and ``progress``.
+        to: safetensors file; its card stands beside it.
+        asks: names of the answers, in their order.
+        card: what else the card says.
+    """
+    changed = train(embedder, draw, recipe, progress)
+    about = {"asks": list(asks), "longest": recipe.longest, "recipe": asdict(recipe)}
+    save(changed, embedder, to, about | dict(card))
+    return Judge(embedder, to)
 
 
 def train(

@@ -41,6 +41,14 @@ class Watch:
         page.on("request", lambda request: None if _inside(request.url) else self.outside.append(request.url))
 
 
+    def reload(self, page: Page) -> None:
+        """Reload the page, and forget what it said on leaving: Gradio aborts its open streams aloud."""
+        before = list(self.errors)
+        page.reload(wait_until="commit")
+        self.errors[:] = before
+        page.wait_for_load_state()
+
+
 def _inside(url: str) -> bool:
     return url.startswith(("http://127.0.0.1:", "data:", "blob:", "about:"))
 
@@ -96,8 +104,8 @@ def watch() -> Iterator[Watch]:
     """What this test's pages did; clean at the end, or the test fails."""
     watching = Watch()
     yield watching
-    assert watching.outside == []
-    assert watching.errors == []
+    assert watching.outside == [], watching.outside
+    assert watching.errors == [], watching.errors
 
 
 @pytest.fixture

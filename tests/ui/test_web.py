@@ -124,11 +124,11 @@ def test_what_changes_nothing_leaves_the_page_as_it_was(page_for: PageFor) -> No
     ask(page, "Where is my order?")
 
 
-def test_two_users_do_not_see_each_others_chats(page_for: PageFor, caller: CallerFor) -> None:
+def test_two_users_do_not_see_each_others_chats(page_for: PageFor, caller: CallerFor, watch: Watch) -> None:
     ana, ben = page_for("ana"), page_for("ben")
     ask(ana, "How long can I return my secret lamp?")
     ask(ben, "Where is my order?")
-    ben.reload()
+    watch.reload(ben)
     ben.wait_for_selector("#history .turn")
     assert "secret lamp" not in ben.content()
     assert "order" not in ana.inner_text("#history").lower()
