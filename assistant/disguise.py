@@ -9,7 +9,10 @@ import base64
 import codecs
 import re
 import unicodedata
+from collections import Counter
 from collections.abc import Callable, Iterator
+from functools import cache
+from pathlib import Path
 
 from assistant.words import normalise, stop_words
 
@@ -28,6 +31,8 @@ _SPACED = re.compile(r"(?<!\w)(?:\w[ ._*-]){3,}\w(?!\w)")
 _BASE64 = re.compile(r"(?<![\w+/=])[A-Za-z0-9+/]{16,}={0,2}(?![\w+/=])")
 _HEX = re.compile(r"(?<!\w)(?:[0-9a-fA-F]{2} ?){10,}(?!\w)")
 _WORD = re.compile(r"[a-z']+")
+_EVERYDAY = Path(__file__).parent / "drills"
+_OFTEN = 2  # times that a word stands there
 
 
 def plain(text: str) -> str:
@@ -78,7 +83,7 @@ def _encoded(text: str) -> Iterator[tuple[str, str]]:
     known = _english(text)
     for way, other in (("ROT13", codecs.encode(text, "rot13")), ("backwards", text[::-1])):
         seen = _english(other)
-        if seen > 2 * known + 1 and 5 * seen >= len(other.split()):
+        if seen >= _PROSE and seen > 2 * known and 3 * seen >= len(other.split()):
             yield way, other
 
 
@@ -92,7 +97,16 @@ def _read(decode: Callable[[str], bytes], piece: str) -> Iterator[str]:
 
 
 def _english(text: str) -> int:
-    return sum(word in stop_words() for word in _WORD.findall(text.lower()))
+    return sum(word in _common() for word in _WORD.findall(text.lower()))
+
+
+@cache
+def _common() -> frozenset[str]:
+    """Words of everyday messages; those of two letters are left out, as half of them are words backwards, too."""
+    texts = [path.read_text(encoding="utf-8") for path in sorted(_EVERYDAY.glob("*.txt"))]
+    counted = Counter(word for text in texts for word in _WORD.findall(text.lower()))
+    often = {word for word, times in counted.items() if times >= _OFTEN}
+    return frozenset(word for word in often | stop_words() if len(word) > 2)
 
 
 def _latin(word: str, within: bool) -> str:

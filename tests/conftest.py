@@ -19,6 +19,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from assistant import models, settings
 from assistant.store import Store
+from assistant.vectors import VectorCache
 from retrieval.embedder import SentenceEmbedder
 
 ARTICLES = {
@@ -139,6 +140,21 @@ def models_dir() -> Path:
 def embedder(models_dir: Path) -> SentenceEmbedder:
     """The real embedding model."""
     return SentenceEmbedder(str(models_dir / models.EMBEDDER.name))
+
+
+@pytest.fixture(scope="session")
+def vectors_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where all processes of this run keep the embeddings of the shipped packs' questions."""
+    own = tmp_path_factory.getbasetemp()
+    folder = (own.parent if "PYTEST_XDIST_WORKER" in os.environ else own) / "vectors"
+    folder.mkdir(exist_ok=True)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def remembered(embedder: SentenceEmbedder, vectors_dir: Path) -> VectorCache:
+    """Embeds lists of texts that the shipped packs have, once for all tests."""
+    return VectorCache(embedder, vectors_dir)
 
 
 @pytest.fixture(scope="session")

@@ -72,8 +72,10 @@ A gas barbecue is allowed on the allotment all year.
 
 
 @pytest.fixture(scope="module")
-def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("home")
+def home(tmp_path_factory: pytest.TempPathFactory, vectors_dir: Path) -> Path:
+    made = tmp_path_factory.mktemp("home")
+    (made / "cache").symlink_to(vectors_dir)
+    return made
 
 
 @pytest.fixture(scope="module")

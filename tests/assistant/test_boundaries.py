@@ -11,6 +11,7 @@ from assistant import reader
 from assistant.hearing import in_context
 from assistant.packs import SHIPPED
 from assistant.reader import NOWHERE, Reader
+from assistant.vectors import VectorCache
 from domains.api import Exchange
 from domains.pack import MANIFEST, load
 from retrieval.embedder import SentenceEmbedder
@@ -20,9 +21,9 @@ MISSES = 5  # of the table; see NOTES.md
 
 
 @pytest.fixture(scope="module")
-def trained(embedder: SentenceEmbedder) -> Reader:
+def trained(remembered: VectorCache) -> Reader:
     packs = [load(path.parent, trust_code=True) for path in sorted(SHIPPED.glob(f"*/{MANIFEST}"))]
-    return reader.train(packs, embedder.embed)
+    return reader.train(packs, remembered)
 
 
 def test_the_router_sends_questions_on_the_border_where_they_belong(

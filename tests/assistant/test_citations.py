@@ -29,8 +29,13 @@ def cite(one: Passage) -> Citation:
 
 
 def test_a_changed_a_deleted_and_an_untouched_document(
-    tiny_pack: Callable[..., Path], store: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tiny_pack: Callable[..., Path],
+    store: Store,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr("assistant.packs.SHIPPED", tmp_path / "none")  # their lessons would be learned, for minutes
     packs = Packs(store, tmp_path, BagOfWords(), lambda _: None, (tiny_pack(tmp_path / "library"),))
     knowledge = Knowledge(packs)
     for name in ("kept", "changed", "deleted"):

@@ -11,6 +11,7 @@ import pytest
 from assistant import reader, refusals
 from assistant.packs import SHIPPED
 from assistant.reader import Reader
+from assistant.vectors import VectorCache
 from domains.pack import Domain, load
 from retrieval.embedder import SentenceEmbedder
 
@@ -23,9 +24,8 @@ def medical() -> Domain:
 
 
 @pytest.fixture(scope="module")
-def trained(medical: Domain, embedder: SentenceEmbedder) -> Reader:
-    few = replace(medical, lessons=medical.lessons[::4])
-    return reader.train([few], embedder.embed)
+def trained(medical: Domain, remembered: VectorCache) -> Reader:
+    return reader.train([medical], remembered)
 
 
 @pytest.mark.parametrize(

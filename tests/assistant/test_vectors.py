@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from assistant.vectors import VectorCache
+from assistant.vectors import KEY, VectorCache
 from retrieval.embedder import Vectors
 
 
@@ -19,9 +19,11 @@ class Counting:
     def __init__(self, fingerprint: str = "one") -> None:
         self.fingerprint = fingerprint
         self.calls = 0
+        self.texts: list[str] = []
 
     def embed(self, texts: Sequence[str]) -> Vectors:
         self.calls += 1
+        self.texts += texts
         rows = [list(hashlib.sha256(f"{self.fingerprint}{text}".encode()).digest()[:4]) for text in texts]
         return np.asarray(rows, dtype=np.float32)
 
@@ -34,7 +36,17 @@ def test_a_list_is_embedded_once_across_restarts(tmp_path: Path) -> None:
     assert (first.calls, again.calls) == (1, 0)
 
 
-@pytest.mark.parametrize(("texts", "fingerprint"), [(["ab"], "one"), (["b", "a"], "one"), (["a", "b"], "two")])
+def test_of_a_changed_list_only_what_is_new_is_embedded(tmp_path: Path) -> None:
+    VectorCache(Counting(), tmp_path)(["a", "b", "c"])
+    again = Counting()
+    assert np.array_equal(VectorCache(again, tmp_path)(["d", "c", "a", "d"]), Counting().embed(["d", "c", "a", "d"]))
+    assert again.texts == ["d"]
+    reordered = Counting()
+    assert np.array_equal(VectorCache(reordered, tmp_path)(["d", "b"]), Counting().embed(["d", "b"]))
+    assert reordered.calls == 0
+
+
+@pytest.mark.parametrize(("texts", "fingerprint"), [(["ab"], "one"), (["a", "b"], "two")])
 def test_other_texts_or_another_model_are_embedded_anew(tmp_path: Path, texts: list[str], fingerprint: str) -> None:
     VectorCache(Counting(), tmp_path)(["a", "b"])
     other = Counting(fingerprint)
@@ -47,7 +59,7 @@ def test_a_damaged_file_is_computed_again_and_repaired(tmp_path: Path, content: 
     embedder = Counting()
     cache = VectorCache(embedder, tmp_path)
     expected = cache(["a"])
-    (file,) = tmp_path.iterdir()
+    (file,) = tmp_path.glob("*.npy")
     file.write_bytes(content)
     assert np.array_equal(cache(["a"]), expected)
     assert np.array_equal(cache(["a"]), expected)
@@ -66,5 +78,6 @@ def test_nothing_but_whole_files_lies_in_the_folder(tmp_path: Path) -> None:
     cache = VectorCache(Counting(), tmp_path)
     cache(["a"])
     cache(["b"])
-    assert all(np.load(path, allow_pickle=False).shape == (1, 4) for path in tmp_path.iterdir())
-    assert len(list(tmp_path.iterdir())) == 2
+    assert all(np.load(path, allow_pickle=False).shape == (1, 4) for path in tmp_path.glob("*.npy"))
+    assert [len(path.read_bytes()) for path in tmp_path.glob("*.keys")] == [KEY, KEY]
+    assert len(list(tmp_path.iterdir())) == 4

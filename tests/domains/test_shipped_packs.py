@@ -188,8 +188,9 @@ def test_no_pack_holds_an_address_of_a_person(root: Path) -> None:
     domain = read(root)
     texts = [article.text for article in domain.articles]
     texts += [example.text for example in domain.examples] + [question.ask for question in domain.golden]
-    texts += [text for lesson in domain.lessons for text in (lesson.ask, lesson.answer or "")]
+    texts += [lesson.ask for lesson in domain.lessons]  # what they answer stands in the articles
     kinds = ("email", "phone", "card", "iban", "ssn", "nhs_number", "national_insurance")
+    texts = [text for text in texts if re.search(r"@|(?:\d\D{0,3}){4}", text)]  # no other text holds one of these
     found = {text[span.start : span.end] for text in texts for span in pii.find(text) if span.kind in kinds}
     assert [one for one in sorted(found) if not PUBLIC.fullmatch(one)] == []
 
@@ -213,3 +214,20 @@ def test_what_looks_like_an_honest_question_is_still_refused(pack: str, text: st
     root = next(one for one in SHIPPED if one.name == pack)
     rule = safety.first(read(root).rules.must_refuse, text)
     assert rule is not None and rule.code == code
+
+
+@pytest.mark.parametrize(
+    ("text", "code"),
+    [
+        ("Dad had a stroke 2 years ago and now his face is drooping", "stroke_now"),
+        ("She had a stroke last year. Today she suddenly can't speak", "stroke_now"),
+        ("I had a heart attack 2 years ago and now I have crushing chest pain going down my arm", "heart_attack_now"),
+        ("I think my mum is having a stroke", "stroke_named"),
+        ("dad had a stroke yrs back, are diclofenac tabs out for him", None),
+        ("single biggest risk factor for having a stroke??", None),
+        ("had chest pain down my arm two years ago, was it reflux?", None),
+    ],
+)
+def test_what_is_past_hides_no_danger_and_is_none(text: str, code: str | None) -> None:
+    rule = safety.first(read(next(one for one in SHIPPED if one.name == "medical")).rules.must_escalate, text)
+    assert (rule.code if rule else None) == code
