@@ -1,6 +1,7 @@
 """Measures the batch against its alternatives in one run: peft one by one, peft's mixed batch, the bare base.
 
 Ratios hold better than absolute times: every round measures all of them, one after another, and medians are taken.
+One request alone is held against the physical limit, too: each of its tokens reads all weights once.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from adapters.scheduler import Limits, Scheduler
 from adapters.stack import Pair
 
 LINEAR = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
+ALONE = "one_request"  # without an adapter
 Progress = Callable[[str, int, int], None]
 
 
@@ -34,7 +36,7 @@ class Bench:
     """What is measured."""
 
     requests: int = 8  # at once
-    adapters: tuple[int, ...] = (1, 8, 32, 128)  # among which they speak, as many as there are requests at most
+    adapters: tuple[int, ...] = (1, 3, 8, 32, 128)  # among which they speak, as many as there are requests at most
     rank: int = 8
     layers: int = 20  # upper layers that carry weights
     prompt: int = 256  # tokens
@@ -46,7 +48,7 @@ class Bench:
 def measure(
     base: Base, other: Callable[[], Base], bench: Bench, progress: Progress = lambda *_: None
 ) -> dict[str, float]:
-    """Tokens a second and ratios, by name.
+    """Tokens a second and ratios, by name; and what one request reaches of the most that memory allows it.
 
     Args:
         base: what our own engine computes.
@@ -66,10 +68,21 @@ def measure(
             progress("Measuring the batch", sum(map(len, times.values())), total)
             times[name].append(run(number))
     medians = {name: statistics.median(found) for name, found in times.items()}
-    spoken = bench.requests * bench.tokens
-    found = {f"tokens_per_second_{name}": round(spoken / seconds, 2) for name, seconds in medians.items()}
+    spoken = dict.fromkeys(runs, bench.requests * bench.tokens) | {ALONE: bench.tokens - 1}
+    found = {f"tokens_per_second_{name}": round(spoken[name] / seconds, 2) for name, seconds in medians.items()}
     found |= {name: round(value, 3) for name, value in _ratios(medians, bench)}
-    return found | {"copy_gb_per_second": round(copy_bandwidth(), 2), "base_mb": round(_bytes(base) / 1e6, 1)}
+    return found | _limit(base, spoken[ALONE] / medians[ALONE])
+
+
+def _limit(base: Base, reached: float) -> dict[str, float]:
+    """The tokens a second that one request could get if nothing but reading the weights took time."""
+    copied, read = copy_bandwidth(base.model.device), _bytes_read(base)
+    return {
+        "copy_gb_per_second": round(copied, 2),
+        "read_mb_per_token": round(read / 1e6, 1),
+        f"tokens_per_second_{ALONE}_limit": round(1e9 * copied / read, 2),
+        f"{ALONE}_to_limit": round(reached * read / copied / 1e9, 3),
+    }
 
 
 def _ratios(medians: dict[str, float], bench: Bench) -> Iterator[tuple[str, float]]:
@@ -82,20 +95,25 @@ def _ratios(medians: dict[str, float], bench: Bench) -> Iterator[tuple[str, floa
         yield "mixed_to_peft_mixed", medians["peft_mixed"] / medians[many]
 
 
-def copy_bandwidth(megabytes: int = 512) -> float:
+def copy_bandwidth(device: torch.device, megabytes: int = 512) -> float:
     """Gigabytes a second that memory reads and writes in a plain copy: the limit of any engine at batch 1."""
-    source = torch.ones(megabytes * 1024 * 1024 // 4)
+    source = torch.ones(megabytes * 1024 * 1024 // 4, device=device)
     target = torch.empty_like(source)
     best = 1e9
     for _ in range(4):
         started = time.perf_counter()
         target.copy_(source)
+        target[-1].item()  # a device computes on its own until it is asked
         best = min(best, time.perf_counter() - started)
     return 2 * source.nbytes / best / 1e9
 
 
-def _bytes(base: Base) -> int:
-    return sum(weight.nbytes for weight in base.model.parameters())
+def _bytes_read(base: Base) -> int:
+    """Of the weights, for each token: all of them, but of words that are not also the head only the token's own."""
+    model: Any = base.model
+    words = model.model.embed_tokens.weight
+    apart = 0 if model.lm_head.weight.data_ptr() == words.data_ptr() else words.nbytes
+    return sum(weight.nbytes for weight in base.model.parameters()) - apart
 
 
 def _ours(base: Base, bench: Bench) -> Iterator[tuple[str, Callable[[int], float]]]:
@@ -112,6 +130,7 @@ def _ours(base: Base, bench: Bench) -> Iterator[tuple[str, Callable[[int], float
 
         return once
 
+    yield ALONE, lambda _: _alone(base, scheduler, bench)
     yield "bare", run(0)
     for adapters in bench.adapters:
         yield f"adapters_{adapters}", run(adapters)
@@ -119,11 +138,7 @@ def _ours(base: Base, bench: Bench) -> Iterator[tuple[str, Callable[[int], float
 
 def _batch(base: Base, scheduler: Scheduler, names: list[str | None], bench: Bench) -> float:
     """Seconds that requests take together, prompts read included; none ends early and nothing is drafted."""
-    sampling = Sampling(bench.tokens)
-    asked = [
-        Request(prompt, name, sampling, frozenset(), drafts=False)
-        for name, prompt in zip(names, _prompts(base, bench), strict=True)
-    ]
+    asked = _requests(base, names, bench)
 
     def listen(request: Request) -> None:
         while request.out.get() is not None:
@@ -138,6 +153,26 @@ def _batch(base: Base, scheduler: Scheduler, names: list[str | None], bench: Ben
     for thread in threads:
         thread.join()
     return time.perf_counter() - started
+
+
+def _alone(base: Base, scheduler: Scheduler, bench: Bench) -> float:
+    """Seconds from the first token of the only request to its last."""
+    (request,) = _requests(base, [None], bench)
+    scheduler.submit(request)
+    request.out.get()
+    started = time.perf_counter()
+    while request.out.get() is not None:
+        pass
+    took = time.perf_counter() - started
+    scheduler.end(request)
+    return took
+
+
+def _requests(base: Base, names: list[str | None], bench: Bench) -> list[Request]:
+    sampling, prompts = Sampling(bench.tokens), _prompts(base, bench)
+    return [
+        Request(prompt, name, sampling, frozenset(), drafts=False) for name, prompt in zip(names, prompts, strict=False)
+    ]
 
 
 def _prompts(base: Base, bench: Bench) -> list[list[int]]:

@@ -57,3 +57,10 @@ class Engine(ChatModel, Protocol):
             AdapterError: it does not fit, changes nothing, or is not what speaks. It is not loaded then.
         """
         ...
+
+    def unload(self, digest: str) -> None:
+        """Forget an adapter; nothing where it is not loaded, or where it is loaded again meanwhile. Does not wait.
+
+        An answer that has begun ends with whom it began; the adapter is forgotten after the last of them.
+        """
+        ...

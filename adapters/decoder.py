@@ -94,9 +94,21 @@ class Decoder:
         """Make the lanes wide enough for an adapter. True if that emptied them."""
         needed: dict[tuple[int, str], int] = {key: len(pair.down) for key, pair in weights.items()}
         wider = {key: n for key, n in needed.items() if n > self.layers[key[0]].groups[key[1]].width}
-        for (layer, name), width in wider.items():
-            self.layers[layer].groups[name].grow(width, self.lanes)
-        return bool(wider)
+        return self._resize(wider)
+
+    def shrink(self, others: Sequence[Weights]) -> bool:
+        """Make the lanes no wider than these adapters need. True if that emptied them."""
+        widest = {
+            (number, name): max((len(one[number, name].down) for one in others if (number, name) in one), default=0)
+            for number, layer in enumerate(self.layers)
+            for name in layer.groups
+        }
+        return self._resize({key: n for key, n in widest.items() if n < self.layers[key[0]].groups[key[1]].width})
+
+    def _resize(self, widths: dict[tuple[int, str], int]) -> bool:
+        for (layer, name), width in widths.items():
+            self.layers[layer].groups[name].resize(width, self.lanes)
+        return bool(widths)
 
     def put(self, lane: int, weights: Weights) -> None:
         """Let an adapter speak through a lane."""

@@ -24,6 +24,7 @@ from adapters.store import Adapter, AdapterError
 __all__ = ["EngineBusy", "EngineError", "Limits", "TorchEngine"]
 CONTEXT = 8192  # tokens of the longest request, where the model has as many
 NEIGHBOURS = 2  # adapters that a new one must leave alone, beside the base, in the batch it is tested in
+RANK = 64  # largest that an adapter may have
 RESIDENT = 64  # adapters in memory; 5 MB each at rank 8 on all linear layers of 20
 PREFIXES = 64 * 1024 * 1024  # bytes
 
@@ -40,6 +41,7 @@ class TorchEngine:
         base: Base,
         *,
         limits: Limits = Limits(),  # noqa: B008 - frozen
+        rank: int = RANK,
         resident: int = RESIDENT,
         prefixes: int = PREFIXES,
         drafts: bool = True,
@@ -48,6 +50,7 @@ class TorchEngine:
         Args:
             base: the loaded base model.
             limits: requests at once, waiting, and for how long.
+            rank: largest that an adapter may have: while it is in memory, every lane is as wide as its own.
             resident: adapters that are held in memory.
             prefixes: bytes for keys and values of beginnings that many prompts share; 0 keeps none.
             drafts: propose what the prompt says next where the likeliest token is taken; the answer is the same.
@@ -61,13 +64,14 @@ class TorchEngine:
         self.context = min(CONTEXT, base.max_length)
         self.decoder = Decoder(base, rows=limits.slots + spare, lanes=limits.slots + spare, context=self.context)
         self.scheduler = Scheduler(self.decoder, limits, Prefixes(prefixes), self._weights)
-        self._drafts = drafts
+        self._drafts, self._rank = drafts, rank
         self._known: dict[str, Adapter] = {}
+        self._leaving: set[str] = set()  # of those, which are forgotten when nobody speaks with them any more
         self._residents = Residents(resident)
         self._proved: set[str] = set()
         self._neighbours: deque[tuple[str, Weights, Trace]] = deque(maxlen=NEIGHBOURS)
         self._base_trace: Trace | None = None
-        self._mutex = threading.RLock()  # of the four above
+        self._mutex = threading.RLock()  # of the six above
         self._loading: dict[str, Future[None]] = {}
         self._loader = ThreadPoolExecutor(1, thread_name_prefix="adapters-loader")
 
@@ -92,6 +96,7 @@ class TorchEngine:
     def register(self, adapter: Adapter) -> None:
         """Make an adapter known. It is read, and must prove itself, when it is first asked for."""
         with self._mutex:
+            self._leaving.discard(adapter.digest)
             self._known.setdefault(adapter.digest, adapter)
 
     def load(self, adapter: Adapter) -> None:
@@ -106,14 +111,15 @@ class TorchEngine:
             self._fetch(adapter.digest).result()
         except AdapterError:
             if not known:
-                self._forget(adapter.digest)
+                self.unload(adapter.digest)
             raise
 
     def unload(self, digest: str) -> None:
-        """Forget an adapter. A request that still speaks with it ends with ``AdapterError``."""
-        self._require(digest)
-        self._forget(digest)
-        self.scheduler.run(self.scheduler.expel(digest, AdapterError(f"adapter {digest!r} is not loaded any more")))
+        """Forget an adapter, at once or when the last answer that it speaks has ended; see ``Engine``."""
+        with self._mutex:
+            if digest in self._known:
+                self._leaving.add(digest)
+        self._let_go(digest)
 
     def lengths(self, messages: Sequence[Message]) -> tuple[int, int]:
         """Tokens of a prompt, and how many of them at its beginning every request of its domain shares."""
@@ -130,13 +136,22 @@ class TorchEngine:
         with self._mutex:
             return self._residents.sizes()
 
-    def _forget(self, digest: str) -> None:
+    def _let_go(self, digest: str) -> None:
+        """Forget an adapter that is leaving, unless somebody speaks with it; its lane in the loader's turn."""
         with self._mutex:
-            self._known.pop(digest, None)
+            if digest not in self._leaving or self.scheduler.speaks(digest):
+                return
+            self._leaving.discard(digest)
+            del self._known[digest]
             self._residents.drop(digest)
             self._proved.discard(digest)
             kept = [one for one in self._neighbours if one[0] != digest]
             self._neighbours = deque(kept, maxlen=NEIGHBOURS)
+        self._loader.submit(self.scheduler.run, self.scheduler.forget(digest, self._held))
+
+    def _held(self) -> list[Weights]:
+        with self._mutex:
+            return self._residents.all()
 
     def _require(self, adapter: str | None) -> None:
         if adapter is not None and adapter not in self._known:
@@ -163,6 +178,8 @@ class TorchEngine:
                     yield piece
         finally:
             self.scheduler.end(request)
+            if request.adapter is not None:
+                self._let_go(request.adapter)
 
     def _weights(self, digest: str) -> Weights | None:
         """For the scheduler: at once, or None while the loader fetches them. Raises what the loader raised."""
@@ -183,7 +200,7 @@ class TorchEngine:
             return current
 
     def _read(self, adapter: Adapter) -> Weights:
-        return weights_of(adapter, self.base)
+        return weights_of(adapter, self.base, self._rank)
 
     def _load(self, digest: str) -> None:
         """In the loader's thread: read an adapter, and let it prove itself unless it did before."""

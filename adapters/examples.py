@@ -5,16 +5,21 @@ from __future__ import annotations
 import hashlib
 import json
 import random
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
+from networkx.utils import UnionFind
 from torch import Tensor
 
 from adapters.base import Base
 from adapters.chat import Message
+from adapters.recipe import TrainError
 
+Keys = frozenset[str]  # what an example has in common with others: its question, its answer, their source
+LABEL = 3  # words: an answer this short is a label or a yes, which examples may share
 GROUP = 16  # batches that are sorted by length together: less padding, still shuffled
 
 
@@ -24,6 +29,7 @@ class Example:
 
     prompt: tuple[int, ...]
     answer: tuple[int, ...]  # ends with the end-of-turn token
+    keys: Keys = frozenset()
 
     def __len__(self) -> int:
         return len(self.prompt) + len(self.answer)
@@ -39,16 +45,24 @@ class Batch:
     references: Tensor | None = None  # [pairs] for preferences: log-odds before the training
 
 
-def encode(base: Base, chats: Sequence[Sequence[Message]], longest: int) -> list[Example]:
-    """Those of the chats that end with the assistant and have at most ``longest`` tokens."""
+def encode(
+    base: Base, chats: Sequence[Sequence[Message]], longest: int, keys: Sequence[Keys] | None = None
+) -> list[Example]:
+    """Those of the chats that end with the assistant and have at most ``longest`` tokens; ``keys``: a set for each."""
     examples = []
-    for chat in chats:
+    for chat, shared in zip(chats, keys or map(keys_of, chats), strict=True):
         if not chat or chat[-1].role != "assistant":
             continue
-        example = Example(tuple(base.prompt(chat[:-1])), tuple(base.answer(chat[-1].content)))
+        example = Example(tuple(base.prompt(chat[:-1])), tuple(base.answer(chat[-1].content)), shared)
         if len(example) <= longest:
             examples.append(example)
     return examples
+
+
+def keys_of(chat: Sequence[Message]) -> Keys:
+    """Its questions and answers that are more than a label, and the chat itself."""
+    said = (" ".join(message.content.split()) for message in chat if message.role != "system")
+    return frozenset([digest([chat]), *(text for text in said if text.count(" ") >= LABEL)])
 
 
 def digest(chats: Sequence[Sequence[Message]]) -> str:
@@ -61,11 +75,43 @@ def digest(chats: Sequence[Sequence[Message]]) -> str:
 
 
 def split(examples: Sequence[Any], share: float, seed: int) -> tuple[list[Any], list[Any]]:
-    """Training and validation examples; the same seed gives the same split."""
-    shuffled = list(examples)
-    random.Random(seed).shuffle(shuffled)  # noqa: S311 - a split, no secret
-    held_out = max(1, round(share * len(shuffled)))
-    return shuffled[held_out:], shuffled[:held_out]
+    """Training and validation examples; the same seed gives the same split.
+
+    Examples with a key in common, be it by way of others, are on the same side: what is held out was not taught in
+    other words. A key of more than half of the examples is an instruction or a refusal, and binds none.
+
+    Raises:
+        TrainError: all examples hang together, so that none can be held out.
+    """
+    groups = _bound([example.keys for example in examples])
+    if len(groups) < 2:
+        raise TrainError(
+            f"all {len(examples)} examples share questions or answers with each other, so that none can be held out; "
+            "add examples on something else"
+        )
+    random.Random(seed).shuffle(groups)  # noqa: S311 - a split, no secret
+    wanted = max(1, round(share * len(examples)))
+    held_out: set[int] = set()
+    for group in groups:
+        if len(held_out) + len(group) <= wanted:
+            held_out.update(group)
+    smallest: list[int] = min(groups, key=len)
+    held_out = held_out or set(smallest)
+    sides: tuple[list[Any], list[Any]] = [], []
+    for place, example in enumerate(examples):
+        sides[place in held_out].append(example)
+    return sides
+
+
+def _bound(keys: Sequence[Keys]) -> list[list[int]]:
+    """Places of the key sets that hang together."""
+    counts = Counter(key for shared in keys for key in shared)
+    groups, first = UnionFind(range(len(keys))), dict[str, int]()
+    for place, shared in enumerate(keys):
+        for key in shared:
+            if 2 * counts[key] <= len(keys):
+                groups.union(first.setdefault(key, place), place)
+    return sorted(sorted(group) for group in groups.to_sets())  # a set's order differs from process to process
 
 
 def batches(examples: Sequence[Example], size: int, seed: int, pad: int, device: torch.device) -> list[Batch]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Callable, Sequence
 
 from adapters.decoder import Decoder, Weights
 
@@ -18,12 +19,7 @@ class Lanes:
 
     def take(self, digest: str, weights: Weights) -> int:
         """The adapter's lane; filled if it is not there yet. There are as many lanes as can speak at once."""
-        if self._decoder.grow(weights):
-            for lane, users in enumerate(self._users):
-                if users:
-                    self._decoder.put(lane, self._weights[lane])
-                else:
-                    self._held[lane] = None
+        self._resize(lambda: self._decoder.grow(weights))
         if digest in self._held:
             lane = self._held.index(digest)
         else:
@@ -37,10 +33,34 @@ class Lanes:
         """One speaker less; the weights stay until the lane is needed."""
         self._users[lane] -= 1
 
-    def forget(self, digest: str) -> None:
-        """Never use what lies in a lane for this adapter again. Its speakers must have left."""
+    def forget(self, digest: str, others: Sequence[Weights]) -> None:
+        """Never use what lies in a lane for this adapter again. Its speakers must have left.
+
+        The lanes become as narrow as those who speak now and ``others``, who may speak soon, allow.
+        """
         if digest in self._held:
-            self._held[self._held.index(digest)] = None
+            self._empty(self._held.index(digest))
+        speaking = [weights for weights, users in zip(self._weights, self._users, strict=True) if users]
+        self._resize(lambda: self._decoder.shrink([*others, *speaking]))
+
+    def _resize(self, change: Callable[[], bool]) -> None:
+        """Fill the lanes in use again where a change emptied them, or ended half-way for want of memory."""
+        emptied = True
+        try:
+            emptied = change()
+        finally:
+            if emptied:
+                self._refill()
+
+    def _refill(self) -> None:
+        for lane, users in enumerate(self._users):
+            if users:
+                self._decoder.put(lane, self._weights[lane])
+            else:
+                self._empty(lane)
+
+    def _empty(self, lane: int) -> None:
+        self._held[lane], self._weights[lane] = None, {}
 
 
 class Residents:
@@ -69,6 +89,10 @@ class Residents:
     def drop(self, digest: str) -> None:
         """Let go of an adapter."""
         self._held.pop(digest, None)
+
+    def all(self) -> list[Weights]:
+        """Of every adapter in memory."""
+        return list(self._held.values())
 
     def sizes(self) -> dict[str, int]:
         """Bytes by digest, least used first."""

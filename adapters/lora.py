@@ -57,11 +57,17 @@ class _Target:
     scale: float
 
 
-def weights_of(adapter: Adapter, base: Base) -> Weights:
+def weights_of(adapter: Adapter, base: Base, rank: int) -> Weights:
     """An adapter's weights, joined by group and scaled, in the number type of the base.
 
+    Args:
+        adapter: whose files are read.
+        base: what it changes.
+        rank: the largest that is let pass.
+
     Raises:
-        AdapterError: changed since it was verified, no plain LoRA, not finite, or made for other layers.
+        AdapterError: changed since it was verified, no plain LoRA, not finite, of too large a rank, or made for other
+            layers.
     """
     config, tensors = _open(adapter)
     found = {(match["module"], match["side"]): one for key, one in tensors.items() if (match := _KEY.fullmatch(key))}
@@ -75,6 +81,12 @@ def weights_of(adapter: Adapter, base: Base) -> Weights:
             f"adapter {adapter.name!r}: {len(strangers)} tensors have no counterpart, the first "
             f"{strangers[0] if strangers else 'all'!r}; its {CONFIG} and {WEIGHTS} must name the same linear layers of "
             "this base model: train it again"
+        )
+    widest = max(targets.values(), key=lambda target: target.rank)
+    if widest.rank > rank:
+        raise AdapterError(
+            f"adapter {adapter.name!r} has rank {widest.rank} at {widest.name}, at most {rank} is served: all that "
+            "speak would be computed as wide as the widest; train it with a lower rank, or raise ASSISTANT_ADAPTER_RANK"
         )
     for target in targets.values():
         _check(adapter, target, found[target.name, "A"], found[target.name, "B"])

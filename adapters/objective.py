@@ -89,6 +89,11 @@ class Pair:
     def __len__(self) -> int:
         return len(self.chosen) + len(self.rejected)
 
+    @property
+    def keys(self) -> data.Keys:
+        """Those of the better answer: many pairs may have the same worse one."""
+        return self.chosen.keys
+
 
 @dataclass(frozen=True, slots=True)
 class Prefer:

@@ -151,7 +151,10 @@ def new_keys(private: Path, public: Path) -> None:
 def check_signature(passport: Passport, key: Ed25519PublicKey) -> None:
     """Raises PassportError unless ``key`` signed exactly this passport."""
     if passport.signature is None:
-        raise PassportError(f"passport of {passport.weights[:16]} is not signed, and signatures are asked for")
+        raise PassportError(
+            f"passport of {passport.weights[:16]} is not signed, and signatures are asked for; "
+            "run 'assistant adapters sign --folder FOLDER --key KEY' where the private key is, and add it then"
+        )
     try:
         key.verify(base64.b64decode(passport.signature, validate=True), passport.canonical())
     except (InvalidSignature, binascii.Error) as error:

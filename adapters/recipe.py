@@ -37,6 +37,6 @@ class Recipe:
     clip: float = 1.0  # norm of the gradient
     longest: int = 1024  # tokens; longer examples are dropped and counted
     validation: float = 0.1  # share of the examples
-    patience: int = 1  # evaluations without improvement before it stops
+    patience: int = 1  # epochs without improvement before it stops
     max_minutes: float = 20.0
     seed: int = 0

@@ -13,7 +13,7 @@ import shutil
 import tempfile
 import threading
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -58,6 +58,9 @@ class RemoteEngine:
         self.base, self._server, self._folder = base, server, folder
         self._model = model or _only(server)
         self._known: dict[str, Adapter] = {}
+        self._speaking: Counter[str] = Counter()  # answers that run, by digest
+        self._leaving: set[str] = set()  # known ones that are forgotten when no answer runs
+        self._counting = threading.RLock()  # of the three above
         self._admitted: dict[str, float] = {}  # when each proved itself, on the monotonic clock
         self._failed: dict[str, tuple[float, AdapterError]] = {}  # when, on the monotonic clock, and why
         self._expected: dict[str, Testimony] = {BASE: testify(base, None)}  # by digest
@@ -78,9 +81,9 @@ class RemoteEngine:
             AdapterError: no adapter of that digest is loaded; later: the server forgot it and does not take it again.
             EngineBusy, EngineError: later; see ``Server.stream``.
         """
-        if adapter is not None and adapter not in self._known:
-            known = ", ".join(digest[:16] for digest in self._known) or "none"
-            raise AdapterError(f"adapter {adapter!r} is not loaded; loaded are: {known}; load it first")
+        if adapter is not None:
+            with self._counting:
+                self._require(adapter)
         plain = [Message(one.role, self.base.neutralise(one.content)) for one in messages]
         return self._speak(plain, adapter, sampling)
 
@@ -92,26 +95,78 @@ class RemoteEngine:
         """
         self._failed.pop(adapter.digest, None)  # whoever loads it asks now
         self._admit(adapter)
-        self._known[adapter.digest] = adapter
+        with self._counting:
+            self._leaving.discard(adapter.digest)
+            self._known[adapter.digest] = adapter
+
+    def unload(self, digest: str) -> None:
+        """Let the server forget an adapter, now or when the last answer that it speaks has ended; see ``Engine``.
+
+        It is told in the background, and a process that ends waits for that.
+        """
+        with self._counting:
+            if digest in self._known:
+                self._leaving.add(digest)
+        self._let_go(digest)
 
     def adapters(self) -> list[Adapter]:
         """What is loaded, oldest first."""
-        return list(self._known.values())
+        with self._counting:
+            return list(self._known.values())
 
     def _speak(self, messages: Sequence[Message], adapter: str | None, sampling: Sampling) -> Iterator[str]:
         if adapter is None:
             yield from self._server.stream(self._model, messages, sampling)
             return
-        self._admit(self._known[adapter])
-        self._renew(self._known[adapter])
+        with self._counting:
+            known = self._require(adapter)
+            self._speaking[adapter] += 1
         try:
-            yield from self._server.stream(name_of(adapter), messages, sampling)
+            self._admit(known)
+            self._renew(known)
+            yield from self._adapted(known, messages, sampling)
+        finally:
+            with self._counting:
+                self._speaking[adapter] -= 1
+            self._let_go(adapter)
+
+    def _adapted(self, adapter: Adapter, messages: Sequence[Message], sampling: Sampling) -> Iterator[str]:
+        try:
+            yield from self._server.stream(name_of(adapter.digest), messages, sampling)
         except UnknownModel:  # before the first piece: the server was restarted, and all must prove themselves again
             with self._mutex:
                 self._admitted.clear()
                 self._neighbours.clear()
-            self._admit(self._known[adapter])
-            yield from self._server.stream(name_of(adapter), messages, sampling)
+            self._admit(adapter)
+            yield from self._server.stream(name_of(adapter.digest), messages, sampling)
+
+    def _require(self, digest: str) -> Adapter:
+        if (found := self._known.get(digest)) is None:
+            known = ", ".join(one[:16] for one in self._known) or "none"
+            raise AdapterError(f"adapter {digest!r} is not loaded; loaded are: {known}; load it first")
+        return found
+
+    def _let_go(self, digest: str) -> None:
+        """Forget an adapter that is leaving, unless it speaks."""
+        with self._counting:
+            if digest not in self._leaving or self._speaking[digest]:
+                return
+            self._leaving.discard(digest)
+            del self._known[digest], self._speaking[digest]
+        threading.Thread(target=self._drop, args=(digest,), name="adapters-unload").start()
+
+    def _drop(self, digest: str) -> None:
+        with self._mutex:  # nobody who proves itself misses it
+            if digest in self._known:  # loaded again meanwhile
+                return
+            self._admitted.pop(digest, None)
+            self._expected.pop(digest, None)
+            with suppress(ValueError):
+                self._neighbours.remove(digest)
+            try:
+                self._server.drop(name_of(digest))
+            except EngineError as error:
+                _log.warning("the server was to forget adapter %s: %s", digest, error)
 
     def _admit(self, adapter: Adapter) -> None:
         """Push an adapter to the server, unless it has it, and let it prove itself; nothing where it did."""
@@ -146,8 +201,9 @@ class RemoteEngine:
         digest = adapter.digest
         try:
             with self._mutex:
-                self._prove(adapter)
-                self._admitted[digest] = time.monotonic()
+                if digest in self._admitted:  # not unloaded meanwhile
+                    self._prove(adapter)
+                    self._admitted[digest] = time.monotonic()
         except AdapterError:
             _log.exception("the server does not serve adapter %s any more; it is pushed and proved again", digest)
             self._admitted.pop(digest, None)

@@ -6,7 +6,7 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any
@@ -91,13 +91,20 @@ class Scheduler:
             self._wake()
         return done.result()
 
-    def expel(self, adapter: str, error: Exception) -> Job:
-        """A job that ends every request of an adapter, and forgets what it computed."""
-        yield
-        for request in [one for one in self._active if one.adapter == adapter]:
-            self._leave(request, error)
-        self.lanes.forget(adapter)
-        self.prefixes.forget(adapter)
+    def speaks(self, adapter: str) -> bool:
+        """Whether a request with an adapter speaks or waits."""
+        with self._changed:
+            return any(one.adapter == adapter for one in self._alive)
+
+    def forget(self, adapter: str, others: Callable[[], Sequence[Weights]]) -> Job:
+        """A job that forgets an adapter and what it computed; nothing where somebody speaks with it again.
+
+        ``others``, asked when it is the job's turn, are the adapters that the lanes stay wide enough for.
+        """
+        yield  # until those who were closed have left their lanes
+        if not any(one.adapter == adapter for one in self._active):
+            self.lanes.forget(adapter, others())
+            self.prefixes.forget(adapter)
 
     def _wake(self) -> None:
         if not self._running:

@@ -20,7 +20,7 @@ from adapters.passport import PASSPORT, read, sign, write
 from adapters.record import FIRST, RECORD, Action, Entry, Record, ShelfError
 from adapters.store import CONFIG, WEIGHTS, AdapterError, digest_of, find
 
-__all__ = ["Entry", "Held", "Shelf", "ShelfError"]
+__all__ = ["Entry", "Held", "Shelf", "ShelfError", "sign_folder"]
 DIGESTS = "by-digest"
 KEPT = (WEIGHTS, CONFIG, PASSPORT, "README.md", "curves.png")
 State = Literal["candidate", "canary", "current", "retired"]
@@ -112,7 +112,10 @@ class Shelf:
         return found[0]
 
     def add(self, name: str, folder: Path, by: str, note: str = "") -> Held:
-        """Take a finished adapter in as a candidate; its files are copied."""
+        """Take a finished adapter in as a candidate; its files are copied.
+
+        Of an adapter that is here already only the passport is, where it was signed since.
+        """
         digest = digest_of(folder)
         self._copy(folder, digest)
         if not any(one.digest == digest for one in self.all() if one.name == name):
@@ -120,8 +123,12 @@ class Shelf:
         return self.resolve(name, digest)
 
     def _copy(self, folder: Path, digest: str) -> None:
+        """Copy what is not here yet; of what is, only a passport that has been signed since."""
         target = self.home / DIGESTS / digest
-        if not target.exists():
+        if target.exists():
+            if (papers := read(folder)).signature and papers != read(target):
+                write(target, papers)
+        else:
             target.parent.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryDirectory(dir=target.parent) as aside:
                 made = Path(aside) / digest
@@ -135,12 +142,15 @@ class Shelf:
         """Sign the passport of our copy of an adapter; one that came with the product stays as it came."""
         source = self.resolve(name, digest)
         self._copy(source.folder, source.digest)
-        folder = self.home / DIGESTS / source.digest
-        write(folder, sign(read(folder), key))
+        sign_folder(self.home / DIGESTS / source.digest, key)
         return self.resolve(name, source.digest)
 
     def promote(self, name: str, digest: str, by: str, reports: Mapping[str, str], note: str = "") -> None:
-        """Let a candidate speak; what spoke is retired and can be rolled back to."""
+        """Let a candidate speak; what spoke is retired and can be rolled back to.
+
+        Raises:
+            ShelfError: the adapter is gone, or it is current already.
+        """
         self.folder(name, digest)
         self._append("promote", name, digest, by, reports, note)
 
@@ -159,8 +169,6 @@ class Shelf:
         if not 0 < share < 1:
             raise ShelfError(f"a canary gets more than none and less than all conversations, found {share:.0%}")
         self.folder(name, digest)
-        if self.resolve(name, digest).state == "current":
-            raise ShelfError(f"adapter {name!r} {digest[:16]} speaks in all conversations already")
         self._append("canary", name, digest, by, reports, note, share)
 
     def stop(self, name: str, by: str, note: str = "") -> str:
@@ -175,20 +183,23 @@ class Shelf:
         self._append("stop", name, found.digest, by, {}, note)
         return found.digest
 
+    def before(self, name: str) -> str | None:
+        """The digest that ``rollback`` goes back to; None where there is nothing to go back to."""
+        entries = self.entries()
+        now = self._current_digest(name, entries)
+        older = [one.before for one in entries if (one.name, one.digest, one.action) == (name, now, "promote")]
+        return next((digest for digest in reversed(older) if digest != now), None)
+
     def rollback(self, name: str, by: str, note: str = "") -> str:
         """Let what spoke before speak again, and return its digest.
 
         Raises:
             ShelfError: nothing was promoted yet, or the older one is gone.
         """
-        entries = self.entries()
-        now = self._current_digest(name, entries)
-        promoted = [one for one in entries if (one.name, one.digest, one.action) == (name, now, "promote")]
-        older = promoted[-1].before if promoted else None
+        older = self.before(name)
         if older is None:
-            raise ShelfError(
-                f"no adapter spoke for {name!r} before {now or 'the one it came with'}; nothing to go back to"
-            )
+            now = self._current_digest(name, self.entries()) or "the one it came with"
+            raise ShelfError(f"no adapter spoke for {name!r} before {now}; nothing to go back to")
         self.folder(name, older)
         self._append("rollback", name, older, by, {}, note)
         return older
@@ -253,6 +264,8 @@ class Shelf:
             before = self._current_digest(name, entries)
             if before is None and action in ("promote", "canary"):
                 before = self._built_in(name)
+            if action in ("promote", "canary") and before == digest:
+                raise ShelfError(f"adapter {name!r} {digest[:16]} speaks in all conversations already")
             at = datetime.now(UTC).isoformat(timespec="microseconds")
             previous = entries[-1].sha256 if entries else FIRST
             return Entry(at, by, action, name, digest, before, dict(reports), note, previous, share=share)
@@ -264,3 +277,20 @@ class Shelf:
             return digest_of(find(self.roots, name))
         except AdapterError:
             return None
+
+
+def sign_folder(folder: Path, key: Ed25519PrivateKey) -> str:
+    """Sign the passport of the adapter that lies in ``folder``, on any machine; its digest.
+
+    Raises:
+        AdapterError: its files are not what its passport says.
+        PassportError: it has none.
+    """
+    digest, papers = digest_of(folder), read(folder)
+    if digest != papers.weights:
+        raise AdapterError(
+            f"{folder}: its files have digest {digest}, its passport says {papers.weights}; nothing was signed: "
+            "copy the adapter again from where it was trained"
+        )
+    write(folder, sign(papers, key))
+    return digest

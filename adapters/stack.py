@@ -82,15 +82,12 @@ class Group:
             layer.weight = nn.Parameter(self.weight[start : start + out], requires_grad=False)
             start += out
 
-    def grow(self, width: int, lanes: int) -> None:
-        """Make room for adapters of ``width``; what the lanes hold is lost."""
-        if width > self.width:
-            self.weight = torch.cat(
-                [self.weight[: self.wide], self.weight.new_zeros(lanes * width, self.weight.shape[1])]
-            )
-            self.up = self.weight.new_zeros(lanes * width, self.wide)
-            self.width = width
-            self._rebind()
+    def resize(self, width: int, lanes: int) -> None:
+        """Make room for adapters of ``width``, and no more; what the lanes hold is lost."""
+        up = self.up.new_zeros(lanes * width, self.wide)
+        weight = torch.cat([self.weight[: self.wide], self.weight.new_zeros(lanes * width, self.weight.shape[1])])
+        self.weight, self.up, self.width = weight, up, width  # where memory runs out, all is as it was
+        self._rebind()
 
     def put(self, lane: int, pair: Pair | None) -> None:
         """Fill a lane; None leaves the group to the base."""

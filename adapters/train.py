@@ -9,9 +9,10 @@ import time
 import warnings
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -35,20 +36,9 @@ from adapters.store import WEIGHTS, Adapter, digest_of
 Triple = tuple[Sequence[Message], str, str]  # prompt, the better answer, the worse one
 Progress = Callable[[str, int, int], None]  # what, steps done, steps in all
 CHECKPOINT = ".checkpoint"
-
-
-@dataclass(slots=True)
-class _State:
-    """Where a training stands; what a checkpoint keeps."""
-
-    epoch: int = 0
-    step: int = 0
-    seconds: float = 0.0
-    best: float = math.inf
-    stale: int = 0
-    done: bool = False
-    training: list[tuple[float, float]] = field(default_factory=list)  # step, loss
-    validation: list[tuple[float, float]] = field(default_factory=list)
+SAVES, EVALUATIONS = 10, 2  # of each in an epoch
+FEWEST = 50  # steps between two of them
+SAVE_AFTER = 60.0  # seconds, where that is sooner
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,11 +57,13 @@ def train(
     recipe: Recipe,
     progress: Progress = lambda *_: None,
     start: Adapter | None = None,
+    keys: Sequence[data.Keys] | None = None,
 ) -> Passport:
     """Train on the last assistant message of each chat and write the adapter into ``out``.
 
-    A run that was killed goes on from its last evaluation when called again with the same data and recipe.
-    ``base`` must be one that no engine serves; its own weights come back untouched.
+    A run that was killed goes on from its last checkpoint, about a minute back, when called again with the same data
+    and recipe; time and patience may differ. It ends with the weights of a run that was not, unless time ended its
+    schedule. ``base`` must be one that no engine serves; its own weights come back untouched.
 
     Args:
         base: what the adapter changes.
@@ -79,13 +71,16 @@ def train(
         out: folder of the adapter.
         recipe: how to train.
         progress: told each step.
-        start: another adapter to begin with, of the same method, rank, layers and targets.
+        start: another adapter to begin with, of the same method, rank, alpha, layers and targets.
+        keys: a set for each chat; those with one in common are held out together or not at all. None: see
+            ``adapters.examples.keys_of``.
 
     Raises:
         AdapterError: ``start`` has other tensors than the recipe makes.
-        TrainError: ``out`` is finished already, too few usable examples, or ``base`` carries adapters.
+        TrainError: ``out`` is finished already or holds another training's checkpoint, the extra ``train`` is missing,
+            too few usable examples, or ``base`` carries adapters.
     """
-    usable = data.encode(base, chats, recipe.longest)
+    usable = data.encode(base, chats, recipe.longest, keys)
     origin = _Origin(data.digest(chats), len(chats) - len(usable), start.digest if start else None)
     return _conduct(base, usable, origin, Imitate(recipe.label_smoothing), out, recipe, progress, start)
 
@@ -110,6 +105,16 @@ def prefer(
     return _conduct(base, pairs, origin, Prefer(beta), out, recipe, progress, start)
 
 
+def check(out: Path) -> None:
+    """Raises TrainError where no training can end well: ``out`` is finished, or the extra ``train`` is missing."""
+    if (out / PASSPORT).exists():
+        raise TrainError(f"{out} holds a finished adapter; choose another folder")
+    if missing := [name for name in ("tensorboard", "matplotlib") if find_spec(name) is None]:
+        raise TrainError(
+            f"{' and '.join(missing)}, which training needs, cannot be found; pip install 'domain-assistant[train]'"
+        )
+
+
 def _conduct(
     base: Base,
     usable: Sequence[Any],
@@ -120,8 +125,7 @@ def _conduct(
     progress: Progress,
     start: Adapter | None,
 ) -> Passport:
-    if (out / PASSPORT).exists():
-        raise TrainError(f"{out} holds a finished adapter; choose another folder")
+    check(out)
     if any(isinstance(module, LoraLayer) for module in base.model.modules()):
         raise TrainError("the base model carries adapters already; load one of its own for training")
     if len(usable) < 2:
@@ -129,14 +133,15 @@ def _conduct(
             f"{len(usable)} of {len(usable) + origin.dropped} chats can be used, expected at least 2; "
             f"they must end with the assistant and have at most {recipe.longest} tokens"
         )
+    examples = data.split(usable, recipe.validation, recipe.seed)
+    kept = checkpoint.load(out / CHECKPOINT, _identity(base, origin, objective, recipe))
     out.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(recipe.seed)
     model = _with_lora(base, recipe)
     try:
         if start is not None:
             methods.begin_with(model, start)
-        examples = data.split(usable, recipe.validation, recipe.seed)
-        return _Run(base, model, origin, objective, examples, out, recipe, progress).whole()
+        return _Run(base, model, origin, objective, examples, out, recipe, progress).whole(kept)
     finally:
         model.unload()
         base.model.train(False)
@@ -153,6 +158,17 @@ def _with_lora(base: Base, recipe: Recipe) -> Any:
         if isinstance(module, LoraLayer):
             module.lora_dropout["default"] = methods.Dropout(recipe.dropout)
     return model
+
+
+def _identity(base: Base, origin: _Origin, objective: Objective, recipe: Recipe) -> dict[str, Any]:
+    """What the steps of a training depend on, as JSON has it. When it ends is not among it, as far as no step knows."""
+    free = {"max_minutes", "patience"}
+    if recipe.schedule == "constant" and recipe.warmup == 0:
+        free.add("epochs")
+    made = {"base": base.digest, "data": origin.data, "start": origin.start, "objective": repr(objective)}
+    made |= {key: value for key, value in asdict(recipe).items() if key not in free}
+    known: dict[str, Any] = json.loads(json.dumps(made))
+    return known
 
 
 class _Run:
@@ -178,38 +194,63 @@ class _Run:
         self.weights = [weight for weight in model.parameters() if weight.requires_grad]
         decay = recipe.weight_decay
         self.optimizer = torch.optim.AdamW(self.weights, lr=recipe.learning_rate, weight_decay=decay)
-        self.steps = recipe.epochs * math.ceil(math.ceil(len(self.train) / recipe.batch) / recipe.accumulate)
-        self.state, self.best = _State(), self._lora()
+        self.epoch = math.ceil(math.ceil(len(self.train) / recipe.batch) / recipe.accumulate)  # steps
+        self.steps = recipe.epochs * self.epoch
+        self.state, self.best = checkpoint.State(), self._lora()
+        self.saved = time.monotonic()
         self.log = SummaryWriter(str(out / "tensorboard"))
 
-    def whole(self) -> Passport:
+    def whole(self, kept: tuple[checkpoint.State, checkpoint.Groups] | None) -> Passport:
         """Evaluate, train until nothing improves or time is up, keep the best, write the passport last."""
         with disable_input_dtype_casting(self.model), self.log:
             before = self._evaluate()
-            self._resume()
+            if kept is not None:
+                self._resume(*kept)
             began = time.monotonic() - self.state.seconds
-            while not self.state.done:
+            while not self._over(began):
                 self._epoch(began)
-                self._keep_best(self._evaluate(), began)
-                self._save_checkpoint()
+            if not self.state.validation or self.state.validation[-1][0] < self.state.step:
+                self._keep_best()  # time was up within an epoch
             self._load(self.best)
             after = self._evaluate()
         return self._finish(before, after)
 
+    def _over(self, began: float) -> bool:
+        state, recipe = self.state, self.recipe
+        stale = state.position == 0 and state.epoch - state.improved >= recipe.patience
+        return stale or state.epoch >= recipe.epochs or self._spent(began) >= 1.0
+
     def _epoch(self, began: float) -> None:
-        order = random.Random(f"{self.recipe.seed}-{self.state.epoch}").getrandbits(32)  # noqa: S311 - an order
-        torch.manual_seed(order)
-        self.model.train()
-        cut = self._batches(self.train, order)
-        for start in range(0, len(cut), self.recipe.accumulate):
-            if self._spent(began) >= 1.0:
-                break
-            self._step(cut[start : start + self.recipe.accumulate], began)
-        self.state.epoch += 1
+        """From where the epoch stands to its end, or until time is up."""
+        state = self.state
+        batches = self._batches(self.train, self._seed())
+        while state.position < self.epoch and self._spent(began) < 1.0:
+            start = state.position * self.recipe.accumulate
+            self._step(batches[start : start + self.recipe.accumulate], began)
+            state.position += 1
+            if state.position == self.epoch:
+                self._keep_best()
+                state.epoch, state.position = state.epoch + 1, 0
+                self._save(began)
+                return
+            if self._due(EVALUATIONS):
+                self._keep_best()
+            if self._due(SAVES) or time.monotonic() - self.saved >= SAVE_AFTER:
+                self._save(began)
+
+    def _due(self, times: int) -> bool:
+        return self.state.position % max(FEWEST, math.ceil(self.epoch / times)) == 0
+
+    def _seed(self, *place: int) -> int:
+        """One for the epoch, or for a place in it: it depends on no run's past, so a checkpoint need not keep it."""
+        known = "-".join(map(str, (self.recipe.seed, self.state.epoch, *place)))
+        return random.Random(known).getrandbits(32)  # noqa: S311 - an order
 
     def _step(self, group: list[data.Batch], began: float) -> None:
         for settings in self.optimizer.param_groups:
             settings["lr"] = self.recipe.learning_rate * self._schedule(began)
+        torch.manual_seed(self._seed(self.state.position))
+        self.model.train()
         units = sum(map(self.objective.units, group))
         total = 0.0
         for batch in group:
@@ -278,16 +319,12 @@ class _Run:
     def _batches(self, rows: list[Any], seed: int) -> list[data.Batch]:
         return self.objective.batches(rows, self.recipe.batch, seed, self._pad, self.base.model.device)
 
-    def _keep_best(self, found: dict[str, float], began: float) -> None:
-        state, loss = self.state, found["validation_loss"]
+    def _keep_best(self) -> None:
+        state, found = self.state, self._evaluate()
+        loss = found["validation_loss"]
         if loss < state.best:
-            state.best, state.stale, self.best = loss, 0, self._lora()
-        else:
-            state.stale += 1
-        state.seconds = time.monotonic() - began
+            state.best, state.improved, self.best = loss, state.epoch + 1, self._lora()
         state.validation.append((state.step, loss))
-        over = state.epoch >= self.recipe.epochs or self._spent(began) >= 1.0
-        state.done = over or state.stale >= self.recipe.patience
         for name, value in found.items():
             self.log.add_scalar(f"validation/{name}", value, state.step)
 
@@ -297,37 +334,25 @@ class _Run:
     def _load(self, tensors: dict[str, Tensor]) -> None:
         set_peft_model_state_dict(self.model, dict(tensors))
 
-    def _identity(self) -> dict[str, Any]:
-        return {
-            "base": self.base.digest,
-            "data": self.origin.data,
-            "recipe": self._recipe(),
-        }
-
-    def _recipe(self) -> dict[str, Any]:
-        made = {**asdict(self.recipe), "targets": list(self.recipe.targets), "start": self.origin.start}
-        return made | {"objective": repr(self.objective)}
-
-    def _save_checkpoint(self) -> None:
+    def _save(self, began: float) -> None:
+        self.saved = time.monotonic()
+        self.state.seconds = self.saved - began
         moments = {
             f"{number}.{key}": value
             for number, weight in enumerate(self.weights)
             for key, value in self.optimizer.state[weight].items()
         }
-        note = {"state": asdict(self.state), "of": self._identity()}
         groups = {"now": self._lora(), "best": self.best, "moments": moments}
-        checkpoint.save(self.out / CHECKPOINT, note, groups)
+        of = _identity(self.base, self.origin, self.objective, self.recipe)
+        checkpoint.save(self.out / CHECKPOINT, self.state, of, groups)
 
-    def _resume(self) -> None:
-        kept = checkpoint.load(self.out / CHECKPOINT)
-        if kept is None or kept[0].get("of") != json.loads(json.dumps(self._identity())):
-            return  # none, or another training's: start afresh
-        note, groups = kept
-        self.state, self.best = _State(**note["state"]), groups["best"]
+    def _resume(self, state: checkpoint.State, groups: checkpoint.Groups) -> None:
+        self.state, self.best = state, groups["best"]
         self._load(groups["now"])
         for key, value in groups.get("moments", {}).items():
             number, _, name = key.partition(".")
-            self.optimizer.state[self.weights[int(number)]][name] = value
+            weight = self.weights[int(number)]
+            self.optimizer.state[weight][name] = value if name == "step" else value.to(weight.device)
 
     def _finish(self, before: dict[str, float], after: dict[str, float]) -> Passport:
         halves = {name: value.to(torch.float16).contiguous().cpu() for name, value in self._lora().items()}

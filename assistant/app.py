@@ -96,7 +96,7 @@ def engine(settings: Settings, loaded: Base) -> Engine:
         key = settings.engine_key.get_secret_value() if settings.engine_key else None
         folder = settings.engine_adapters or settings.home / "adapters" / "served"
         return RemoteEngine(loaded, Server(settings.engine, key), folder, settings.engine_model)
-    return TorchEngine(loaded, limits=Limits(slots=settings.concurrency))
+    return TorchEngine(loaded, limits=Limits(slots=settings.concurrency), rank=settings.adapter_rank)
 
 
 def storage(settings: Settings) -> Storage:

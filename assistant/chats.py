@@ -5,8 +5,10 @@ A closed browser stops watching; the turn still ends and is stored.
 
 from __future__ import annotations
 
+import logging
 import queue
 import threading
+import traceback
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -18,7 +20,7 @@ from sqlalchemy.orm import Session
 
 from assistant import pii
 from assistant.access import Standing, shown, unchecked
-from assistant.record import LONGEST, Done, Event, Outcome, Reading, Sentence, Turn, Understood
+from assistant.record import LONGEST, Author, Done, Event, Outcome, Reading, Sentence, Turn, Understood
 from assistant.reviews import open_ticket
 from assistant.store import ConversationRow, Store, TurnRow, UserRow, now
 from assistant.traffic import FLAGGED
@@ -31,6 +33,7 @@ INTERRUPTED = "The server stopped before this was answered. Please ask again."
 RUNNING = "This question is being answered."
 FAILED = "Something went wrong on our side, and this was not answered. A person was told; please ask again."
 STOPPED = "Stopped."
+_log = logging.getLogger(__name__)
 TurnState = Literal["running", "interrupted", "final", "held", "released", "edited", "rejected"]
 
 
@@ -65,6 +68,7 @@ class StoredTurn:
 class _Run:
     """A turn on its way."""
 
+    user: str
     events: queue.SimpleQueue[Event | Exception]
     stop: threading.Event
 
@@ -83,8 +87,15 @@ class Chats:
         self._workers = ThreadPoolExecutor(concurrency, thread_name_prefix="turn")
         self._free = threading.BoundedSemaphore(concurrency * 4)  # running and waiting
         self._runs: dict[int, _Run] = {}  # by conversation
+        self._each = max(2, concurrency)  # of one user, so that nobody takes all places
         self._lock = threading.Lock()
-        with store.begin() as session:  # whatever ran when the server went down will not end any more
+
+    def recover(self) -> None:
+        """Mark turns as interrupted that ran when the server went down: for a server that starts, and nobody else.
+
+        A command beside a running server shares its database, and would end the server's turns.
+        """
+        with self._store.begin() as session:
             session.execute(update(TurnRow).where(TurnRow.state == "running").values(state="interrupted"))
 
     def ask(
@@ -204,9 +215,13 @@ class Chats:
         with self._lock:
             if conversation in self._runs:
                 raise BusyError("I am still answering your last question here. Please wait, or press Stop.")
+            if sum(run.user == user for run in self._runs.values()) >= self._each:
+                raise BusyError(
+                    f"{self._each} of your questions are still being answered. Please wait for one of them."
+                )
             if not self._free.acquire(blocking=False):
                 raise BusyError("Many people are asking at the moment. Please try again in a minute.")
-            run = _Run(queue.SimpleQueue(), threading.Event())
+            run = _Run(user, queue.SimpleQueue(), threading.Event())
             self._runs[conversation] = run
         return run
 
@@ -231,7 +246,8 @@ class Chats:
             chat.title = chat.title or pii.mask(text)[:80]
             chat.updated = now()
             session.flush()
-            history = tuple(Exchange(turn.question, turn.answer) for turn in turns)
+            # nothing leans on what was refused: it would be refused again
+            history = tuple(Exchange(turn.question, turn.answer) for turn in turns if turn.outcome != "refused")
             last = turns[-1] if turns else None
             awaited = last is not None and last.outcome == "clarify" and last.tool is not None
             previous = last.reading.domain if last else None
@@ -249,7 +265,7 @@ class Chats:
         run.events.put(last)
 
     def _run(self, question: Question, run: _Run) -> Turn:
-        spoken: list[str] = []
+        spoken: list[Sentence] = []
         reading: Reading | None = None
         try:
             for event in take_turn(self._parts(), question):
@@ -258,12 +274,16 @@ class Chats:
                 if isinstance(event, Understood):
                     reading = event.reading
                 if isinstance(event, Sentence):
-                    spoken.append(event.text)
+                    spoken.append(event)
                 run.events.put(event)
                 if run.stop.is_set():
                     return _partial(question, reading, spoken, "stopped by the user")
         except Exception as error:  # noqa: BLE001 - a refusal and a ticket, never a lost question
-            return replace(_partial(question, reading, [FAILED], f"the turn failed: {error!r}"), outcome="unknown")
+            trace = "".join(traceback.format_tb(error.__traceback__))  # lines of code; what a user said is masked
+            _log.error("a turn failed: %s\n%s", pii.mask(repr(error)), trace)
+            failed = _blank(question.text, FAILED, "unknown")
+            why = f"the turn failed ({type(error).__name__}); the server's log says more"
+            return replace(failed, reading=reading or failed.reading, reasons=(why,))
         raise AssertionError("take_turn ended without Done")
 
     def _save(self, conversation: int, turn_id: int, turn: Turn) -> None:
@@ -332,10 +352,16 @@ def _state(name: str) -> TurnState:
     return states[name]
 
 
-def _partial(question: Question, reading: Reading | None, shown: list[str], reason: str) -> Turn:
-    answer = " ".join(shown) or STOPPED
-    turn = _blank(question.text, answer, "answered" if shown else "unknown")
-    return replace(turn, reading=reading or turn.reading, reasons=(reason,))
+def _partial(question: Question, reading: Reading | None, shown: list[Sentence], reason: str) -> Turn:
+    """What was shown so far, with what it rests on."""
+    turn = _blank(question.text, " ".join(one.text for one in shown) or STOPPED, "answered" if shown else "unknown")
+    turn = replace(turn, reading=reading or turn.reading, reasons=(reason,))
+    if not shown:
+        return turn
+    citations = tuple(citation for one in shown for citation in one.citations)
+    quoted = all(one.text in {citation.quote for citation in one.citations} for one in shown)
+    author: Author = "quote" if quoted else "model"
+    return replace(turn, author=author, sentences=tuple(one.text for one in shown), citations=citations)
 
 
 def _blank(question: str, answer: str, outcome: Outcome) -> Turn:

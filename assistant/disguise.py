@@ -14,10 +14,10 @@ from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
 
+from assistant.record import LONGEST
 from assistant.words import normalise, stop_words
 
 MOST = 3  # readings beside the plain one, so that a hostile text cannot buy itself much work
-LONGEST = 4_000  # characters that are read in another way
 _LOOK_ALIKES = str.maketrans(
     "авсдеԁһіїјкӏмпорԛгѕтцѵхуԝАВСЕНІЈКМОРЅТХУαβεικνορτυχωΑΒΕΖΗΙΚΜΝΟΡΤΥΧıɑɡ",
     "abcdedhiijklmnopqrstuvxywABCEHIJKMOPSTXYabeiknoptuxwABEZHIKMNOPTYXiag",

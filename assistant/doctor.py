@@ -13,9 +13,11 @@ from dataclasses import asdict, dataclass
 from importlib.util import find_spec
 from typing import Any, Literal
 
-from adapters.chat import Message, Sampling
+from adapters.chat import Engine, Message, Sampling
+from adapters.engine import TorchEngine
 from assistant import models
 from assistant.app import App
+from assistant.packs import Packs
 from assistant.settings import Settings
 from assistant.store import Store
 from assistant.users import Users
@@ -23,7 +25,7 @@ from assistant.wheels import ModelsError
 
 State = Literal["ok", "note", "fails"]
 Open = Callable[[], AbstractContextManager[App]]
-GIGABYTE = 1e9
+GIGABYTE, MEGABYTE = 1e9, 1e6
 MEMORY = 4.0  # GB that models, three packs and the web app take together, with room for a few users
 FREE, TIGHT = 1.0, 5.0  # GB on the disk: less than the first fails, than the second is worth a note
 EXTRAS = {"ocr": "rapidocr", "postgres": "pgvector", "train": "tensorboard"}  # and a module that each brings
@@ -63,7 +65,7 @@ def examine(settings: Settings, opened: Open | None) -> Iterator[Symptom]:
             yield Symptom("opening", "fails", f"{type(error).__name__}: {error}", "do what the message says")
             return
         yield from _packs(app)
-        yield _adapters(app)
+        yield _adapters(app.packs, app.engine)
         yield _engine(app)
 
 
@@ -144,11 +146,13 @@ def _packs(app: App) -> Iterator[Symptom]:
         yield Symptom("pack", "fails", problem.reason, "mend the file it names; the others serve meanwhile")
 
 
-def _adapters(app: App) -> Symptom:
-    spoken = {pack.domain.name: pack.adapter for pack in app.packs.live() if pack.adapter}
+def _adapters(packs: Packs, engine: Engine) -> Symptom:
+    spoken = {pack.domain.name: adapter for pack in packs.live() if (adapter := pack.adapter)}
     if not spoken:
         return Symptom("adapters", "note", "none: every pack speaks with the bare base model")
-    said = ", ".join(f"{name} {adapter.digest[:12]}" for name, adapter in spoken.items() if adapter)
+    sizes = engine.resident() if isinstance(engine, TorchEngine) else {}  # what a server holds it keeps to itself
+    held = {digest: f" ({size / MEGABYTE:.2f} MB in memory)" for digest, size in sizes.items()}
+    said = ", ".join(f"{name} {one.digest[:12]}{held.get(one.digest, '')}" for name, one in spoken.items())
     return Symptom("adapters", "ok", f"{said}: passports fit; each was proven to have an effect, and to be alone")
 
 

@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit
 
+from assistant.chinese import apart
 from assistant.words import content, negated, quantities, stem
 from retrieval.embedder import Embedder, SentenceEmbedder, Vectors
 from retrieval.passage import Passage, sentences
@@ -210,7 +211,7 @@ class Words:
         self.names = {name.lower() for name in NAME.findall(text)}
         self.negative = negated(text)
         self.hedged = bool(HEDGE.search(plain))
-        order = [stem(word) for word in WORD.findall(plain) if stem(word) in self.words]
+        order = [stem(word) for word in WORD.findall(apart(plain)) if stem(word) in self.words]
         self.pairs = set(pairwise(order))
 
 

@@ -7,10 +7,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import pandas
 
 from assistant.dataset import DataError, objects
+from retrieval.files.budget import Budget, unpacked
+from retrieval.files.text import FileError
 
 Row = dict[str, Any]
 ROLES = {"human": "user", "user": "user", "gpt": "assistant", "assistant": "assistant", "system": "system"}
@@ -40,11 +43,12 @@ def read(path: Path, columns: Mapping[str, str] | None = None) -> list[Row]:
 def _table(path: Path) -> Iterator[Row]:
     try:
         if path.suffix.lower() == ".xlsx":
+            Budget().spend(unpacked(path))
             frame = pandas.read_excel(path, dtype=str)
         else:
             separator = "\t" if path.suffix.lower() == ".tsv" else ","
             frame = pandas.read_csv(path, dtype=str, keep_default_na=False, sep=separator)
-    except (ValueError, OSError, UnicodeDecodeError) as error:
+    except (ValueError, OSError, UnicodeDecodeError, BadZipFile, FileError) as error:
         raise DataError(f"{path}: cannot be read as a table: {error}") from error
     for record in frame.fillna("").to_dict("records"):
         yield {str(key): value for key, value in record.items()}

@@ -61,16 +61,19 @@ class Graph:
 
     def near(self, question: str, hits: Sequence[Hit]) -> tuple[Related, ...]:
         """The facts of what a question names, and of what its passages name and their own articles say; best first."""
-        asked = _words(question)
-        named = {node for node in self._graph if node <= asked}
-        named = {node for node in named if not any(node < other for other in named)}  # "late fee" says more than "fee"
+        asked, words = _words(question), content(question)
+        named = self._named(asked)
+        shown = set().union(*(self._named(_words(hit.passage.text[slice(*hit.span)])) for hit in hits))
         articles = {hit.passage.document: rank for rank, hit in enumerate(hits)}
         scored: dict[Related, tuple[int, int, int]] = {}
         for subject, object_, fact in self._facts():
+            whole = subject | object_ | _words(fact.predicate)
             # "a week" is the object of many facts, and an entity only where something is said of it
-            linked = [end for end in (subject, object_) if end in named and (end == subject or self._graph[end])]
-            told = fact.article in articles and len((subject | object_ | _words(fact.predicate)) & asked) > 1
-            if linked or told:
+            ends = [end for end in (subject, object_) if end == subject or self._graph[end]]
+            linked = [end for end in ends if end in named]
+            told = fact.article in articles and len(whole & asked) > 1
+            beside = any(end in shown and (whole - end) & words for end in ends)
+            if linked or told or beside:
                 place = articles.get(fact.article, len(articles))
                 scored[fact] = (-len(linked), place, -len((subject | object_) & asked))
         return tuple(sorted(scored, key=lambda fact: scored[fact])[:MOST])
@@ -88,6 +91,11 @@ class Graph:
             far,
             {one: self._label(one) for one in far},
         )
+
+    def _named(self, words: frozenset[str]) -> set[frozenset[str]]:
+        """The entities that stand among the words of a text; "late fee" says more than "fee"."""
+        found = {node for node in self._graph if node <= words}
+        return {node for node in found if not any(node < other for other in found)}
 
     def _facts(self) -> Iterator[tuple[frozenset[str], frozenset[str], Related]]:
         return ((subject, object_, data["fact"]) for subject, object_, data in self._graph.edges(data=True))

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from difflib import SequenceMatcher
 from itertools import pairwise
 
-from assistant.words import bounds, conditions, content, negated, obligations, quantities, terms
+from assistant.chinese import apart
+from assistant.words import bounds, conditions, content, negations, obligations, quantities, terms
 from retrieval.passage import Passage, sentences
 
 UNITS = content(
@@ -68,8 +69,8 @@ class _Claim:
     def __init__(self, sentence: str) -> None:
         self.terms = terms(sentence)
         self.figures = quantities(sentence)
-        self.names = {name.lower() for name in _NAME.findall(sentence)}
-        self.negative = negated(sentence)
+        self.names = {name.lower() for name in _NAME.findall(apart(sentence))}
+        self.negations = negations(sentence)
         self.bounds, self.conditions, self.obligations = bounds(sentence), conditions(sentence), obligations(sentence)
 
     def mixes(self, neighbours: str) -> bool:
@@ -95,7 +96,7 @@ class _Claim:
         limits = {(word, figure) for word, figure in bounds(quote) if figure in self.figures}
         return (
             not self.figures <= quantities(quote)
-            or self.negative != negated(quote)
+            or self.negations != negations(quote)
             or bool(set(self.terms) & UNITS - content(quote))
             or self.bounds != limits
             or self.conditions != conditions(quote)

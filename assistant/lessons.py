@@ -5,16 +5,18 @@ from __future__ import annotations
 import json
 import random
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 
-from adapters import store
+from adapters import methods, store
 from adapters.chat import Message
+from adapters.examples import Keys, keys_of
 from adapters.passport import Passport
 from adapters.recipe import Recipe
 from adapters.train import Triple, prefer, train
@@ -25,15 +27,19 @@ from assistant.ranking import Candidate
 from assistant.reader import EmbedTexts, out_of_scope
 from domains.manifest import Lesson
 from domains.pack import DomainError
+from retrieval.passage import sentences
 
-Examples = list[list[Message]]
+Taught = tuple[list[Message], Keys]  # a chat whose last message is to be learned, and what it shares with others
 STRANGERS = 80  # questions of other packs, and as many of none, that the gate sees for each pack
 WITHHELD = 0.08  # share of answerable lessons that are shown once more without the passage that answers them
 SEED = 0
+_Line = TypeVar("_Line", bound=BaseModel)
 
 
-def conversations(pack: Pack, embed: EmbedTexts, seed: int = SEED) -> Examples:
+def conversations(pack: Pack, embed: EmbedTexts, seed: int = SEED) -> list[Taught]:
     """Chats to learn from: what the model will really see, and what it should say.
+
+    Keys are the question, each sentence of the answer, and the section that it is from; also where that is withheld.
 
     The sentences are those that a search finds which did not learn from this lesson; the one that answers is put among
     them if it was missed. Without it, and for questions that the sources do not answer, ``prompt.NO_ANSWER`` is right.
@@ -41,12 +47,12 @@ def conversations(pack: Pack, embed: EmbedTexts, seed: int = SEED) -> Examples:
     chance = random.Random(seed)  # noqa: S311 - shuffles lessons, guards nothing
     rows = study.targets(pack.domain.lessons, pack.index)
     first = pack.index.first_sentences()
-    chats: Examples = []
+    chats: list[Taught] = []
     for place, hits, _ in study.cross_fitted(pack.domain, pack.index, embed):
         lesson = pack.domain.lessons[place]
         ranked = ranking.shipped().rank(lesson.ask, hits, pack.index)
         if lesson.answer is None:
-            chats.append(_chat(pack, lesson, ranked[: prompt.SHOWN], None))
+            chats.append((_chat(pack, lesson, ranked[: prompt.SHOWN], None), _keys(lesson)))
             continue
         right = [one for one in ranked if one.row(first) == rows.get(place)]
         if not right:
@@ -54,12 +60,18 @@ def conversations(pack: Pack, embed: EmbedTexts, seed: int = SEED) -> Examples:
         shown = ranked[: prompt.SHOWN]
         if right[0] not in shown:
             shown[chance.randrange(len(shown))] = right[0]
-        chats.append(_chat(pack, lesson, shown, lesson.answer))
+        chats.append((_chat(pack, lesson, shown, lesson.answer), _keys(lesson)))
         if chance.random() < WITHHELD:
             section = right[0].hit.passage.id
             others = [one for one in ranked if one.hit.passage.id != section][: prompt.SHOWN]
-            chats.append(_chat(pack, lesson, others, None))
+            chats.append((_chat(pack, lesson, others, None), _keys(lesson)))
     return chats
+
+
+def _keys(lesson: Lesson) -> Keys:
+    answer = lesson.answer or ""
+    said = (answer[start:end] for start, end in sentences(answer))
+    return frozenset(" ".join(text.lower().split()) for text in (lesson.ask, *said, lesson.source or lesson.ask))
 
 
 def _chat(pack: Pack, lesson: Lesson, shown: Sequence[Candidate], answer: str | None) -> list[Message]:
@@ -118,26 +130,40 @@ def train_adapter(
     recipe: Recipe,
     progress: Callable[[str, int, int], None] = lambda *_: None,
     start: Path | None = None,
+    more: Sequence[Taught] = (),
+    own: bool = True,
 ) -> Passport:
     """Train the adapter of ``domain`` on its lessons; goes on where a killed run stopped.
 
+    Args:
+        app: the product; its base model is trained on, so no adapter may be loaded into it.
+        domain: the pack's name.
+        to: folder of the adapter.
+        recipe: how to train.
+        progress: told each step.
+        start: folder of another adapter to begin with.
+        more: further chats to learn, see ``read_chats``.
+        own: whether to learn the pack's lessons.
+
     Raises:
-        DomainError: no such pack, or it has no lessons.
+        DomainError: no such pack, or there are neither lessons nor chats.
         TrainError: the data or the target folder cannot be used.
         AdapterError: the adapter in the folder ``start``, to begin with, does not fit.
     """
     pack = next((pack for pack in app.packs.live() if pack.domain.name == domain), None)
-    if pack is None or not pack.domain.lessons:
+    if pack is None or not (pack.domain.lessons or more):
         known = ", ".join(pack.domain.name for pack in app.packs.live() if pack.domain.lessons)
         raise DomainError(f"there is no pack {domain!r} with a training.jsonl; there are {known}")
-    chats = conversations(pack, app.parts().embedder.embed, recipe.seed)
     base = app.engine.base
-    return train(base, chats, to, recipe, progress, store.verify(start, base) if start else None)
+    begun = store.verify(start, base) if start else None
+    learned = conversations(pack, app.parts().embedder.embed, recipe.seed) if own and pack.domain.lessons else []
+    chats, keys = [chat for chat, _ in (*learned, *more)], [shared for _, shared in (*learned, *more)]
+    return train(base, chats, to, recipe, progress, begun, keys)
 
 
 def train_preferences(
     app: App,
-    data: Path,
+    triples: Sequence[Triple],
     to: Path,
     recipe: Recipe,
     beta: float,
@@ -146,13 +172,31 @@ def train_preferences(
 ) -> Passport:
     """Train an adapter on preference triples; see ``adapters.train.prefer``.
 
+    An adapter to begin with brings its method, rank, alpha, targets and layers.
+
     Raises:
-        DomainError: a line of the file does not fit.
         TrainError, AdapterError: as in ``train_adapter``.
     """
     base = app.engine.base
     begun = store.verify(start, base) if start else None
-    return prefer(base, read_triples(data), to, recipe, beta, progress, begun)
+    if begun is not None:
+        made = methods.choices_of(begun)
+        recipe = replace(recipe, **made | ({"layers": recipe.layers} if recipe.layers else {}))
+    return prefer(base, triples, to, recipe, beta, progress, begun)
+
+
+def read_chats(path: Path) -> list[Taught]:
+    """``{"messages": [{"role", "content"}, …]}`` a line: each answer of the assistant, after what was said before it.
+
+    Raises:
+        DomainError: unreadable, or a line does not fit; file, line and reason are named.
+    """
+    taught: list[Taught] = []
+    for row in _lines(path, _Chat):
+        chat = [Message(one.role, one.content) for one in row.messages]
+        keys = keys_of(chat)
+        taught += [(chat[: end + 1], keys) for end, one in enumerate(chat) if one.role == "assistant"]
+    return taught
 
 
 def read_triples(path: Path) -> list[Triple]:
@@ -161,26 +205,49 @@ def read_triples(path: Path) -> list[Triple]:
     Raises:
         DomainError: unreadable, or a line does not fit; file, line and reason are named.
     """
-    triples: list[Triple] = []
+    return [
+        ([Message(one.role, one.content) for one in row.prompt], row.chosen, row.rejected)
+        for row in _lines(path, _Triple)
+    ]
+
+
+def _lines(path: Path, kind: type[_Line]) -> Iterator[_Line]:
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = path.read_text(encoding="utf-8").split("\n")  # splitlines would cut at separators within a text
     except (OSError, UnicodeDecodeError) as error:
         raise DomainError(f"{path}: cannot be read: {error}") from error
     for number, line in enumerate(lines, start=1):
+        if not line.strip():
+            continue
         try:
-            row = _Triple.model_validate_json(line)
+            yield kind.model_validate_json(line)
         except ValidationError as error:
             first = error.errors()[0]
             where = ".".join(map(str, first["loc"])) or "line"
             raise DomainError(f"{path}:{number}: {where}: {first['msg']}") from error
-        triples.append(([Message(one.role, one.content) for one in row.prompt], row.chosen, row.rejected))
-    return triples
 
 
 class _Message(BaseModel):
     model_config = ConfigDict(extra="forbid")
     role: Literal["system", "user", "assistant"]
-    content: str
+    content: str = Field(min_length=1)
+
+
+class _Chat(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+    messages: list[_Message]
+
+    @field_validator("messages")
+    @classmethod
+    def _take_turns(cls, messages: list[_Message]) -> list[_Message]:
+        roles = [one.role for one in messages]
+        turns = roles[1:] if roles[:1] == ["system"] else roles
+        if not turns or turns != ["user", "assistant"] * (len(turns) // 2):
+            raise ValueError(
+                "expected user and assistant in turns, after at most one system message, and the assistant last; "
+                f"found {', '.join(roles) or 'none'}"
+            )
+        return messages
 
 
 class _Triple(BaseModel):

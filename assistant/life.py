@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from threading import Lock, Thread
+from threading import Lock, Thread, Timer
 
 from adapters.canary import Canary
 from adapters.chat import Engine
@@ -22,6 +24,7 @@ from assistant.traffic import Figures, figures, summary
 from assistant.turn import Parts
 from domains.pack import DomainError
 
+GRACE = 60.0  # seconds that turns have to begin their answer with whom they took up
 POLL = 2.0  # seconds between two looks whether another process promoted or rolled back
 _log = logging.getLogger(__name__)
 
@@ -37,6 +40,7 @@ class Comparison:
     candidate: Held
     current: Held
     reports: tuple[tuple[Report, str], tuple[Report, str]]  # candidate, current; each with its digest
+    pace: tuple[Report, str]  # both by turns
     verdicts: tuple[Verdict, ...]
 
     @property
@@ -62,6 +66,7 @@ class Card:
     doing: str  # how far its exam is, or why it failed
     canary: Canary | None = None  # the last one of its name, if this is it or was current beside it …
     traffic: Figures | None = None  # … and how this one did meanwhile
+    back: str | None = None  # of the current one: whom a rollback lets speak; None: there is nothing to go back to
 
 
 class Life:
@@ -91,8 +96,10 @@ class Life:
         self.shelf, self._packs, self._engine, self._parts = shelf, packs, engine, parts
         self._reports = Reports(shelf.home / "reports")
         self._seen = shelf.revision()
+        self._failed: dict[str, str] = {}  # why the current adapter of a name was not taken up
         self._doing: dict[str, str] = {}  # by digest
         self._examining = Lock()
+        self._sitting, self._sitting_lock = Counter[str](), Lock()  # how many exams are sat with a digest
         self._listen()
 
     def all(self) -> list[Held]:
@@ -110,7 +117,7 @@ class Life:
     def report(self, held: Held) -> Report | None:
         """Its exam, if it sat one on the pack as it is now."""
         pack = next(iter(self._speaking(held.name)), None)
-        found = self._reports.of(self.verified(held), pack) if pack else None
+        found = self._reports.of(self._parts(), self.verified(held), pack) if pack else None
         return found[0] if found else None
 
     def add(self, name: str, folder: Path, by: str, note: str = "") -> Held:
@@ -138,12 +145,13 @@ class Life:
 
     def _card(self, held: Held, canary: Canary | None, traffic: Figures | None) -> Card:
         doing = self._doing.get(held.digest, "")
+        back = self.shelf.before(held.name) if held.state == "current" else None
         try:
             adapter = self.verified(held)
             report = self.report(held) or {}
         except (AdapterError, DomainError) as error:
-            return Card(held, None, str(error), {}, doing, canary, traffic)
-        return Card(held, adapter.passport, "", report.get("metrics", {}), doing, canary, traffic)
+            return Card(held, None, str(error), {}, doing, canary, traffic, back)
+        return Card(held, adapter.passport, "", report.get("metrics", {}), doing, canary, traffic, back)
 
     def examine(self, name: str, digest: str) -> None:
         """Compare in the background; ``cards`` tells how far it is. One exam at a time, the others wait."""
@@ -168,7 +176,7 @@ class Life:
         """Let a candidate and the current adapter sit the same exam, unless they did, and weigh the results.
 
         Raises:
-            AdapterError: no such adapter, or it may not be loaded.
+            AdapterError: no such adapter, it may not be loaded, or its engine failed in the exam.
             DomainError: no enabled pack speaks with it, or the pack has no exam.
         """
         candidate = self.shelf.resolve(name, digest)
@@ -178,13 +186,38 @@ class Life:
         pack = next(iter(self._speaking(name)), None)
         if pack is None:
             raise DomainError(f"no enabled pack speaks with an adapter named {name!r}")
+        parts, both = self._parts(), (self.verified(candidate), self.verified(current))
         found = []
-        for held in (candidate, current):
-            adapter = self.verified(held)
-            self._engine.load(adapter)
-            found.append(self._reports.examine(self._parts(), adapter, pack, progress))
-        verdicts = weigh(found[0][0], found[1][0], pack.domain.manifest.gate)
-        return Comparison(candidate, current, (found[0], found[1]), tuple(verdicts))
+        with self._sat(*both):
+            for adapter in both:
+                self._engine.load(adapter)
+                found.append(self._reports.examine(parts, adapter, pack, progress))
+            pace = self._reports.pace(parts, *both, pack, progress)
+        verdicts = weigh(found[0][0], found[1][0], pace[0], pack.domain.manifest.gate)
+        return Comparison(candidate, current, (found[0], found[1]), pace, tuple(verdicts))
+
+    @contextmanager
+    def _sat(self, *adapters: Adapter) -> Iterator[None]:
+        """While exams are sat with adapters, these stay in the engine."""
+        with self._sitting_lock:
+            self._sitting.update(one.digest for one in adapters)
+        try:
+            yield
+        finally:
+            with self._sitting_lock:
+                self._sitting.subtract(one.digest for one in adapters)
+            self._release({one.digest for one in adapters})
+
+    def _release(self, digests: Collection[str]) -> None:
+        """Let adapters leave the engine that neither speak nor sit an exam."""
+        with self._sitting_lock:
+            for digest in set(digests) - self._speakers() - set(+self._sitting):
+                self._engine.unload(digest)
+
+    def _speakers(self) -> set[str]:
+        """Digests of those that packs and canaries speak with."""
+        live = {pack.adapter.digest for pack in self._packs.live() if pack.adapter}
+        return live | {adapter.digest for _, adapter in list(self._canaries.values())}
 
     def promote(
         self, name: str, digest: str, by: str, progress: Progress = lambda *_: None, *, share: float | None = None
@@ -199,26 +232,26 @@ class Life:
             missed = "; ".join(f"{v.metric} is {v.candidate}, needed {v.needed}" for v in found.missed)
             failed = "".join(f"; {one}" for one in found.failed_policies[:3])
             raise GateError(f"adapter {name!r} {found.candidate.digest[:16]} may not speak: {missed}{failed}")
-        reports = {"candidate": found.reports[0][1], "current": found.reports[1][1]}
+        reports = {"candidate": found.reports[0][1], "current": found.reports[1][1], "pace": found.pace[1]}
         if share is None:
             trial = self.traffic(name)
             ran = trial and trial[0].until is None and trial[0].digest == found.candidate.digest
             self.shelf.promote(name, found.candidate.digest, by, reports, summary(*trial[1]) if trial and ran else "")
         else:
             self.shelf.try_out(name, found.candidate.digest, share, by, reports)
-        self.follow()
+        self._follow(name)
         return found
 
     def stop(self, name: str, by: str, note: str = "") -> str:
         """Let the running canary speak no more; its digest."""
         digest = self.shelf.stop(name, by, note)
-        self.follow()
+        self._follow(name)
         return digest
 
     def rollback(self, name: str, by: str, note: str = "") -> str:
         """Let the adapter speak that spoke before, at once; its digest."""
         digest = self.shelf.rollback(name, by, note)
-        self.follow()
+        self._follow(name)
         return digest
 
     def gc(self, by: str, keep: int = 2) -> list[Held]:
@@ -226,14 +259,41 @@ class Life:
         return self.shelf.gc(by, keep)
 
     def follow(self) -> None:
-        """Let the packs speak with what is current now. Running answers end with whom they began with."""
+        """Let the packs speak with what is current now. Running answers end with whom they began with.
+
+        Raises:
+            AdapterError: some cannot be; the others speak, and these are tried again at the next look.
+        """
+        if failed := self._take_up():
+            raise AdapterError("; ".join(failed.values()))
+
+    def _follow(self, name: str) -> None:
+        """Follow what was just decided on ``name``; what is wrong with others' adapters is for the log."""
+        failed = self._take_up()
+        for other in failed.keys() - {name}:
+            _log.error("the current adapter of %r cannot speak: %s", other, failed[other])
+        if name in failed:
+            raise AdapterError(failed[name])
+
+    def _take_up(self) -> dict[str, str]:
+        """Take up what changed, each name by itself; why it failed, by name."""
         revision = self.shelf.revision()
-        if revision == self._seen:
-            return
-        for name in self._names():
-            self._packs.respeak(name)
-        self._listen()
-        self._seen = revision
+        changed = revision != self._seen
+        failed: dict[str, str] = {}
+        before = self._speakers()
+        for name in sorted(self._names() if changed else self._failed):
+            try:
+                self._packs.respeak(name)
+            except AdapterError as error:
+                failed[name] = str(error)
+        if changed:
+            self._packs.retry()
+            self._listen()
+            leave = Timer(GRACE, self._release, (before,))
+            leave.daemon = True
+            leave.start()
+        self._seen, self._failed = revision, failed
+        return failed
 
     def _names(self) -> set[str]:
         """Of the adapters that packs ask for."""

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import logging
 import shutil
-import tempfile
 import time
-import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from importlib.metadata import entry_points
@@ -24,13 +22,12 @@ from assistant.store import PackRow, Store
 from assistant.study import Learned, learn
 from assistant.vectors import VectorCache
 from domains.pack import MANIFEST, Domain, DomainError, digest_of, load
-from retrieval.embedder import Embedder, RetrievalError
+from retrieval.embedder import Embedder, RetrievalError, maker
 from retrieval.passage import Document, Passage, passages
 from retrieval.storage import Folder, Index, Storage
 
 SHIPPED = Path(domains.__file__).parent
 ENTRY_POINTS = "domain_assistant.domains"
-BIGGEST_ZIP = 200 * 1024 * 1024  # bytes, unpacked
 _log = logging.getLogger(__name__)
 Loading = Callable[[str, int, int], None]  # pack, passages embedded, passages in all
 LoadAdapter = Callable[[str], Adapter | None]  # by name; None where adapters are switched off; raises AdapterError
@@ -62,6 +59,7 @@ class Problem:
 
     path: str
     reason: str
+    adapter: bool = False  # whether its adapter is why
 
 
 class Row(NamedTuple):
@@ -153,6 +151,11 @@ class Packs:
             switched = {row.name: row.enabled for row in rows}
             self._swap({name: replace(pack, enabled=switched.get(name, True)) for name, pack in packs.items()})
 
+    @property
+    def storage(self) -> Storage:
+        """Where documents and indexes are kept, those of packs that are not live, too."""
+        return self._storage
+
     def live(self) -> list[Pack]:
         """All loaded packs, by name; disabled ones too."""
         return sorted(self._packs.values(), key=lambda pack: pack.domain.name)
@@ -173,7 +176,7 @@ class Packs:
             RetrievalError, AdapterError: its index or adapter cannot be used.
         """
         with self._lock:
-            root = self._unpack(path) if path.suffix == ".zip" else path.expanduser().absolute()
+            root = unpack(path, self._home / "packs") if path.suffix.lower() == ".zip" else path.expanduser().absolute()
             domain = load(root, trust_code=trust_code)
             present = self._packs.get(domain.name)
             if present and present.domain.root != root and present.shipped:
@@ -223,6 +226,16 @@ class Packs:
             if changed:
                 self._swap(self._packs | changed)
 
+    def retry(self) -> None:
+        """Take up the packs that were refused for their adapter, where another one is current now."""
+        with self._lock:
+            packs = dict(self._packs)
+            for problem in self.problems():
+                if problem.adapter:
+                    self._take(Path(problem.path), packs)
+            if packs.keys() != self._packs.keys():
+                self._swap(packs)
+
     def enable(self, name: str) -> None:
         """Let a pack answer again."""
         self._switch(name, True)
@@ -238,7 +251,7 @@ class Packs:
         self._switch(name, False)
 
     def remove(self, name: str) -> None:
-        """Forget a pack that was added; its folder stays, what was unpacked from a zip goes.
+        """Forget a pack that was added; its folder and documents stay, what was unpacked from a zip goes.
 
         Raises:
             DomainError: no such pack, it is shipped (disable it instead), or it is the last one that answers.
@@ -307,7 +320,7 @@ class Packs:
             packs[domain.name] = replace(self._ready(domain), enabled=switched.get(domain.name, True))
             self._problems.pop(str(root), None)
         except (DomainError, RetrievalError, AdapterError) as error:
-            self._problems[str(root)] = Problem(str(root), str(error))
+            self._problems[str(root)] = Problem(str(root), str(error), isinstance(error, AdapterError))
 
     def _ready(self, domain: Domain) -> Pack:
         def report(done: int, total: int) -> None:
@@ -319,10 +332,10 @@ class Packs:
                 self._progress(f"{domain.name}, known questions", done, total)
 
         made_by = self._storage.embedders(domain.name)
-        if made_by and self._embedder.fingerprint not in made_by and not self._migrate:
+        if made_by and not any(one.fits(maker(self._embedder)) for one in made_by) and not self._migrate:
             raise RetrievalError(
-                f"the index of {domain.name!r} was made with embedder {made_by[-1][:16]}, and "
-                f"{self._embedder.fingerprint[:16]} is loaded; run 'assistant index rebuild' with this embedder while "
+                f"the index of {domain.name!r} was made with embedder {made_by[-1]}, and "
+                f"{maker(self._embedder)} is loaded; run 'assistant index rebuild' with this embedder while "
                 "the old one serves, or set ASSISTANT_EMBEDDER back"
             )
         index = self._storage.open(domain.name, corpus(domain), self._embedder, report)
@@ -358,34 +371,3 @@ class Packs:
                 setattr(row, key, value)
             session.add(row)
         self._seen = self._rows()
-
-    def _unpack(self, path: Path) -> Path:
-        parent = self._home / "packs"
-        parent.mkdir(parents=True, exist_ok=True)
-        aside = Path(tempfile.mkdtemp(prefix=".unpacking-", dir=parent))
-        try:
-            _extract(path, aside)
-            roots = sorted(aside.rglob(MANIFEST), key=lambda found: len(found.parts))
-            if not roots:
-                raise DomainError(f"{path}: holds no {MANIFEST}")
-            domain = load(roots[0].parent, trust_code=False) if not (roots[0].parent / "hooks.py").exists() else None
-            final = parent / (domain.digest if domain else digest_of(roots[0].parent))[:16]
-            if not final.exists():
-                roots[0].parent.rename(final)
-            return final
-        finally:
-            shutil.rmtree(aside, ignore_errors=True)
-
-
-def _extract(path: Path, folder: Path) -> None:
-    try:
-        with zipfile.ZipFile(path) as archive:
-            size = sum(info.file_size for info in archive.infolist())
-            if size > BIGGEST_ZIP:
-                raise DomainError(f"{path}: unpacks to {size:,} bytes, and at most {BIGGEST_ZIP:,} are taken")
-            for info in archive.infolist():
-                if not (folder / info.filename).resolve().is_relative_to(folder.resolve()):
-                    raise DomainError(f"{path}: entry {info.filename!r} points outside the pack; nothing was unpacked")
-            archive.extractall(folder)
-    except (OSError, zipfile.BadZipFile) as error:
-        raise DomainError(f"{path}: cannot be unpacked: {error}") from error

@@ -100,11 +100,17 @@ _PATTERNS: tuple[tuple[str, re.Pattern[str], Callable[[str], bool]], ...] = (
 
 def find(text: str) -> list[Personal]:
     """Everything that may be personal data in ``text``, in order, without overlaps; a checked number wins."""
+    kept = patterned(text)
+    return sorted([*kept, *_tagged(text, kept)], key=lambda span: span.start)
+
+
+def patterned(text: str) -> list[Personal]:
+    """What a checksum or a pattern holds for personal data, in order, without overlaps; no name is guessed."""
     kept: list[Personal] = []
     for span in sorted([*_patterns(text), *_phones(text)], key=lambda span: (span.start, -span.end)):
         if not kept or span.start >= kept[-1].end:
             kept.append(span)
-    return sorted([*kept, *_tagged(text, kept)], key=lambda span: span.start)
+    return kept
 
 
 def personal(text: str) -> list[Personal]:

@@ -78,6 +78,8 @@ _WANTS = tuple(
 class Reading(Protocol):
     """A cross-encoder; see ``retrieval.cross_encoder``."""
 
+    digest: str  # SHA-256 of its weights
+
     def score(self, question: str, texts: Sequence[str]) -> Matrix:
         """Log-odds of each text against "none of them answers": [n]."""
         ...

@@ -5,12 +5,12 @@ A check that raises or is slow is a block: what was not screened must never pass
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, lru_cache
 from pathlib import Path
 
+import regex
 import yaml
 
 from assistant import disguise, facts, pii
@@ -29,6 +29,7 @@ INJECTION = (
     "I can't follow instructions that try to change how I work. Ask me your question in plain words, "
     "and I'll answer it from my sources."
 )
+PATIENCE = 1.0  # seconds that a pattern may search a text
 HARM = "I can't help with that, because it could harm somebody. I am glad to answer other questions from my sources."
 _DETECTED = {
     "injection": "reads like an attempt to change how the assistant works",
@@ -130,10 +131,22 @@ def _crisis_rules(domains: Sequence[Domain]) -> Iterator[tuple[str, Sequence[Rul
 
 
 def applies(rule: Rule, text: str) -> bool:
-    """Whether a rule's pattern is in a normalised text and none of its exceptions is."""
-    if not any(re.search(pattern, text, re.IGNORECASE) for pattern in rule.any):
-        return False
-    return not any(re.search(pattern, text, re.IGNORECASE) for pattern in rule.unless)
+    """Whether a rule's pattern is in a normalised text and none of its exceptions is.
+
+    Raises:
+        TimeoutError: a pattern took longer than ``PATIENCE``; such a text counts as unscreened.
+    """
+    return any(map(_finds(text), rule.any)) and not any(map(_finds(text), rule.unless))
+
+
+def _finds(text: str) -> Callable[[str], bool]:
+    """Whether a pattern is in ``text``; other threads go on meanwhile, so that a time limit can end the wait."""
+    return lambda pattern: _compiled(pattern).search(text, concurrent=True, timeout=PATIENCE) is not None
+
+
+@cache
+def _compiled(pattern: str) -> regex.Pattern[str]:
+    return regex.compile(pattern, regex.IGNORECASE)
 
 
 def first(rules: Iterable[Rule], text: str) -> Rule | None:
@@ -160,7 +173,7 @@ def _screened(text: str, domain: Domain | None, as_written: bool) -> Iterator[Fi
         if as_written:
             yield finding
         elif finding.severity == "block":
-            yield replace(finding, quote=f"{finding.quote} (hidden in the text)")
+            yield replace(finding, quote=f"{finding.quote} (hidden in the text, or asked before)")
 
 
 def _detected(signals: Signals | None) -> Iterator[Finding]:

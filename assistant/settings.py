@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
 from platformdirs import user_data_path
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
 
 PREFIX = "ASSISTANT_"
 FILE = "assistant.toml"
@@ -30,7 +31,7 @@ class Settings(BaseModel):
     embedder: str | None = None  # likewise
     dtype: Literal["auto", "float32", "bfloat16"] = "auto"
     device: str = "auto"  # "cpu", "cuda", "cuda:1"
-    engine: str = Field(default="torch", pattern=r"^(torch|https?://.+)$")  # or an OpenAI-compatible server's …/v1
+    engine: str = "torch"  # in this process; or an OpenAI-compatible server's http://host:port/v1
     engine_key: SecretStr | None = None  # what that server asks for
     engine_model: str | None = None  # what the base model is called there; default: the one that is listed
     engine_adapters: Path | None = None  # where adapters are laid for it, same path on both; default: in home
@@ -43,7 +44,15 @@ class Settings(BaseModel):
     max_tokens: int = Field(default=160, ge=16, le=2048)
     concurrency: int = Field(default=8, ge=1, le=256)  # turns at once; further ones are told to wait
     adapter_key: Path | None = None  # ed25519 public key (PEM); if set, only adapters signed with it speak
+    adapter_rank: int = Field(default=64, ge=1)  # largest that torch serves: all are computed as wide as the widest
     adapters: bool = True  # false: every pack speaks with the bare base model
+
+    @field_validator("engine")
+    @classmethod
+    def _is_known(cls, value: str) -> str:
+        if not re.fullmatch(r"torch|https?://.+", value):
+            raise ValueError("expected 'torch', or the http:// or https:// address of a server, which ends in /v1")
+        return value
 
     @property
     def models_dir(self) -> Path:

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from retrieval.library import Entry, Receipt
 
 _OURS = ("adapters", "assistant", "domains", "retrieval", "ui")
-_INPUT = ("SettingsError", "DomainError", "UserError", "ChatError", "DataError", "KnowledgeError")
+_INPUT = ("SettingsError", "DomainError", "UserError", "ChatError", "DataError", "KnowledgeError", "IntakeError")
 _COLOUR = {"answered": "green", "unknown": "yellow", "clarify": "cyan", "refused": "red", "escalated": "bold red"}
 
 
@@ -103,7 +103,8 @@ def conversation(console: Console, parts: Callable[[], Parts], domain: str | Non
                 console.print(escape(event.text) + "".join(f" [cyan]\\[{c.number}][/]" for c in event.citations))
             if isinstance(event, Done):
                 _end(console, event.turn, shown)
-                history = (*history[-3:], Exchange(text, event.turn.answer))
+                if event.turn.outcome != "refused":  # as in Chats: nothing leans on it
+                    history = (*history[-3:], Exchange(text, event.turn.answer))
                 previous = event.turn.reading.domain
                 awaited = event.turn.outcome == "clarify" and event.turn.tool is not None
 
@@ -231,6 +232,18 @@ def receipt(console: Console, written: Receipt) -> None:
     console.print(
         Panel(escape(f"{text}\n\n'assistant index verify' checks it at any time."), title=f"Receipt {written.number}")
     )
+
+
+def receipts(console: Console | None, found: Mapping[str, Sequence[Receipt]]) -> None:
+    """Every deletion, by domain: one JSON line, or a table."""
+    rows = [(domain, one) for domain, written in found.items() for one in written]
+    if console is None:
+        sys.stdout.write(json.dumps([{"domain": domain, **asdict(one)} for domain, one in rows]) + "\n")
+        return
+    table = _table(f"{len(rows)} receipts", "domain", "number", "document", "time", "passages", "digest")
+    for domain, one in rows:
+        table.add_row(domain, str(one.number), escape(one.document), one.time, str(len(one.removed)), one.digest)
+    console.print(table)
 
 
 def checks(console: Console, found: Sequence[Check]) -> None:

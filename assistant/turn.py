@@ -22,7 +22,7 @@ from assistant.reader import ANYWHERE, NOWHERE, Reader
 from assistant.record import Done, Event, Outcome, Reading, Sentence, Turn, Understood
 from assistant.tone import Tone
 from assistant.words import normalise
-from domains.api import Exchange, Finding, Request
+from domains.api import Exchange, Finding, Reply, Request
 from domains.manifest import Intent, Responder, Rule
 from domains.pack import Domain
 from retrieval.embedder import Embedder, Vectors
@@ -114,35 +114,64 @@ def read(parts: Parts, question: Question, heard: Heard) -> Reading:
 def respond(
     parts: Parts, pack: Pack, question: Question, heard: Heard, reading: Reading, clock: Clock
 ) -> Generator[Event, None, Draft]:
-    """The first that answers: the pack's rules, its tool, its fixed replies, its sources."""
-    domain, text = pack.domain, question.text
+    """The first that answers: the pack's rules, its tool, its fixed replies, its sources; then what all are due."""
+    domain = pack.domain
     intent = _sure_intent(domain, reading)
+    reasons = _for_a_person(domain, intent, heard)
+    draft = _unsearched(parts, pack, question, heard, intent)
+    if draft is None:
+        context, found = _find(parts, pack, heard.context, heard.vector, question.groups)
+        clock.mark("searched")
+        if found.evidence < domain.manifest.thresholds.evidence:
+            draft = Draft("unknown", "policy", hits=found.hits, evidence=found.evidence, findings=found.findings)
+        else:
+            mode = "hold" if reasons or _weak(domain, found.evidence) else domain.manifest.release
+            steps = answer.from_sources(parts.model, parts.sampling, pack, found, context, clock)
+            draft = yield from _release(steps, mode)
+    return _due(domain, draft, intent, heard, reasons)
+
+
+def _unsearched(parts: Parts, pack: Pack, question: Question, heard: Heard, intent: Intent | None) -> Draft | None:
+    """What is said without looking into the sources; None where they are to answer."""
+    domain, text = pack.domain, question.text
     if _escalates(parts.reader, domain, heard.vector):
         return _fixed(domain, "escalate", intent)
-    if rule := safety.first(domain.rules.must_refuse, text):
+    if rule := _first(domain.rules.must_refuse, heard):
         return answer.said("refused", "policy", rule.reply or domain.manifest.refusals.policy, _finding(rule, "block"))
     reply = domain.hooks.respond(_request(pack, question, intent)) if domain.hooks.respond else None
     if reply:
-        return answer.said("answered" if reply.complete else "clarify", "tool", reply.text, tool=reply.tool)
+        return _by_tool(domain, reply)
     if parts.tone and (quoted := _for_its_tone(parts, domain, question, intent)) is not None:
         return tone.reply(parts.tone, quoted)
     refused = domain.manifest.intent(parts.reader.refused(domain.name, text, heard.vector) or "")
     if refused and refused.responder == "refuse":
         return _fixed(domain, "refuse", refused)
-    if intent and intent.responder in _OUTCOME:
-        return _fixed(domain, intent.responder, intent)
-    context, found = _find(parts, pack, heard.context, heard.vector, question.groups)
-    clock.mark("searched")
-    if found.evidence < domain.manifest.thresholds.evidence:
-        return Draft("unknown", "policy", hits=found.hits, evidence=found.evidence, findings=found.findings)
-    reasons = _hold_reasons(domain, intent, text, found.evidence)
-    mode = "hold" if reasons else domain.manifest.release
-    draft = yield from _release(answer.from_sources(parts.model, parts.sampling, pack, found, context, clock), mode)
-    if draft.outcome != "answered":
+    return _fixed(domain, intent.responder, intent) if intent and intent.responder in _OUTCOME else None
+
+
+def _due(domain: Domain, draft: Draft, intent: Intent | None, heard: Heard, reasons: tuple[str, ...]) -> Draft:
+    """The draft with its disclaimer, held where a person must see it first; of a fixed text a person is only told."""
+    if draft.outcome not in ("answered", "unknown", "handover"):
         return draft
-    return replace(
-        draft, reasons=reasons + draft.reasons, sentences=draft.sentences + _disclaimer(domain, intent, text)
+    if draft.author == "policy":
+        reasons = tuple(f"unanswered: {reason}" for reason in reasons)
+    else:
+        reasons = tuple(f"held: {reason}" for reason in (*reasons, *_weak(domain, draft.evidence)))
+    due = _disclaimer(domain, intent, heard) if draft.outcome == "answered" else ()
+    return replace(draft, reasons=reasons + draft.reasons, sentences=draft.sentences + due)
+
+
+def _by_tool(domain: Domain, reply: Reply) -> Draft:
+    """What the pack's tool says, where no rule forbids a sentence of it. The tool itself is the source of its data."""
+    found = tuple(
+        finding
+        for start, end in sentences(reply.text)
+        for finding in safety.screen_output(reply.text[start:end], [reply.text], domain)
     )
+    if safety.blocked(found):
+        draft = answer.said("refused", "policy", domain.manifest.refusals.policy, *found)
+        return replace(draft, dropped=(reply.text,), reasons=(f"the tool {reply.tool!r} said what may not be said",))
+    return answer.said("answered" if reply.complete else "clarify", "tool", reply.text, *found, tool=reply.tool)
 
 
 def _voiced(parts: Parts, pack: Pack | None, conversation: int | None) -> Pack | None:
@@ -277,19 +306,25 @@ def _finding(rule: Rule, severity: str) -> Finding:
     return Finding(f"rule.{rule.code}", "block" if severity == "block" else "review", "input", rule.reason)
 
 
-def _hold_reasons(domain: Domain, intent: Intent | None, text: str, evidence: float) -> tuple[str, ...]:
-    reasons = []
-    if intent and intent.hold:
-        reasons.append(f"held: the pack asks for a person on “{intent.title}”")
-    if rule := safety.first(domain.rules.must_hold, text):
-        reasons.append(f"held: {rule.reason}")
-    if evidence < domain.manifest.review.hold_below_evidence:
-        reasons.append(f"held: the evidence is weak ({evidence:.2f})")
-    return tuple(reasons)
+def _first(rules: Sequence[Rule], heard: Heard) -> Rule | None:
+    """The first rule that applies to what was written or, undisguised and in its context, meant."""
+    return next(filter(None, (safety.first(rules, text) for text in (heard.text, *heard.readings))), None)
 
 
-def _disclaimer(domain: Domain, intent: Intent | None, text: str) -> tuple[str, ...]:
-    wanted = (intent and intent.disclaim) or safety.first(domain.rules.must_disclaim, text)
+def _for_a_person(domain: Domain, intent: Intent | None, heard: Heard) -> tuple[str, ...]:
+    """Why a person must see to the question, whatever answers it."""
+    asked = (f"the pack asks for a person on “{intent.title}”",) if intent and intent.hold else ()
+    rule = _first(domain.rules.must_hold, heard)
+    return (*asked, rule.reason) if rule else asked
+
+
+def _weak(domain: Domain, evidence: float | None) -> tuple[str, ...]:
+    weak = evidence is not None and evidence < domain.manifest.review.hold_below_evidence
+    return (f"the evidence is weak ({evidence:.2f})",) if weak else ()
+
+
+def _disclaimer(domain: Domain, intent: Intent | None, heard: Heard) -> tuple[str, ...]:
+    wanted = (intent and intent.disclaim) or _first(domain.rules.must_disclaim, heard)
     return (domain.manifest.disclaimer,) if wanted and domain.manifest.disclaimer else ()
 
 

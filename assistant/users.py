@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 import secrets
 from collections.abc import Collection, Sequence
@@ -10,10 +11,10 @@ from typing import Literal, get_args
 
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerifyMismatchError
-from sqlalchemy import select
+from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
-from assistant.store import Store, UserRow
+from assistant.store import Store, TokenRow, UserRow
 
 Role = Literal["user", "reviewer", "admin"]
 ADMIN = "admin"
@@ -71,6 +72,15 @@ class Users:
             row = session.get(UserRow, name)
         return account(row) if row else None
 
+    def stamp(self, name: str) -> str | None:
+        """What a session is tied to: another one after each change of the password, and for a new account of that name.
+
+        None where there is no such user.
+        """
+        with self._store.begin() as session:
+            row = session.get(UserRow, name)
+        return hashlib.sha256(row.password.encode()).hexdigest() if row else None
+
     def list(self) -> Sequence[User]:
         """All users by name."""
         with self._store.begin() as session:
@@ -93,13 +103,14 @@ class Users:
         return User(name, role)
 
     def set_password(self, name: str, password: str) -> None:
-        """Change a password.
+        """Change a password; sessions and tokens of that user end, as somebody else may hold them.
 
         Raises:
             UserError: no such user, or the password is too short.
         """
         with self._store.begin() as session:
             present(session, name).password = self._hash(password)
+            session.execute(delete(TokenRow).where(TokenRow.user == name))
 
     def set_role(self, name: str, role: Role) -> None:
         """Give an account another role.
@@ -127,7 +138,7 @@ class Users:
             present(session, name).groups = sorted({group.strip() for group in groups})
 
     def remove(self, name: str) -> None:
-        """Delete an account with its conversations.
+        """Delete an account with its conversations and tokens.
 
         Raises:
             UserError: no such user, or nobody would be left to administer.

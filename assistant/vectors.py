@@ -11,7 +11,7 @@ from typing import IO
 
 import numpy as np
 
-from retrieval.embedder import Embedder, Vectors
+from retrieval.embedder import Embedder, Vectors, maker
 
 BLOCK = 256  # texts between two words on the progress
 
@@ -33,7 +33,8 @@ class VectorCache:
 
     def __call__(self, texts: Sequence[str]) -> Vectors:
         """Embeddings of ``texts``: [n, d]."""
-        keys = [hashlib.sha256(f"{self._embedder.fingerprint}\0{text}".encode()).digest()[:KEY] for text in texts]
+        made_by = "".join(maker(self._embedder))
+        keys = [hashlib.sha256(f"{made_by}\0{text}".encode()).digest()[:KEY] for text in texts]
         path = self._folder / f"{hashlib.sha256(b''.join(keys)).hexdigest()[:32]}.npy"
         try:
             return np.asarray(np.load(path, allow_pickle=False), dtype=np.float32)

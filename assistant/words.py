@@ -8,6 +8,9 @@ from functools import lru_cache
 
 import snowballstemmer
 
+from assistant.chinese import apart
+from retrieval.tables import spaced
+
 _INVISIBLE = re.compile(
     "[\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180e\u200b-\u200f\u202a-\u202e\u2060-\u206f"
     "\ufe00-\ufe0f\ufeff\U000e0000-\U000e0fff]"
@@ -27,10 +30,14 @@ _NUMBER_WORDS = {
 _NEGATION = re.compile(
     r"\b(?:no|not|never|none|neither|nor|without|cannot|nobody|nothing|\w+n't|unable|excluded?|except)\b", re.IGNORECASE
 )
+_DENIAL = re.compile("[不没沒无無未非勿禁]+[\u3400-\u9fff]?")  # Chinese, with the character that it denies
 _LIMIT = re.compile(
     r"\b(?:least|most|more|less|fewer|over|under|above|below|up|maximum|minimum|within|before|after|per)\b"
+    "|最多|至多|最少|至少|超过|不足|[高低大小多少]于"
 )
-_CONDITION = re.compile(r"\b(?:if|unless|only|except|until|when|while|before|after)\b")
+_CONDITION = re.compile(
+    r"\b(?:if|unless|only|except|until|when|while|before|after)\b|如果|若|除非|只有|只要|仅|直到|之[前后]|以[前后上下内]"
+)
 _OBLIGATION = re.compile(r"\b(?:must|should|may|might|can|could|always|every|all)\b")
 _MODAL = {"might": "may", "can": "may", "could": "may"}
 _STOP = frozenset(
@@ -65,9 +72,16 @@ def stop_words() -> frozenset[str]:
 
 
 def terms(text: str) -> list[str]:
-    """Stems of the words that carry meaning, in order; numbers and number words are left to ``quantities``."""
-    words = (match[0].removesuffix("'s") for match in _TOKEN.finditer(normalise(text).lower()))
-    return [stem(word) for word in words if word not in _STOP and word not in _NUMBER_WORDS and len(word) > 1]
+    """Stems of the words that carry meaning, in order; numbers and number words are left to ``quantities``.
+
+    Of Chinese, overlapping pairs of characters, and single ones that stand between figures or function words.
+    """
+    words = (match[0].removesuffix("'s") for match in _TOKEN.finditer(apart(normalise(text).lower())))
+    return [
+        stem(word)
+        for word in words
+        if word not in _STOP and word not in _NUMBER_WORDS and (len(word) > 1 or spaced(word) != word)
+    ]
 
 
 def content(text: str) -> set[str]:
@@ -76,8 +90,8 @@ def content(text: str) -> set[str]:
 
 
 def quantities(text: str) -> set[str]:
-    """Numbers in a canonical form, number words included: ``1,200.50`` and ``1 200,50`` are equal."""
-    plain = normalise(text)
+    """Numbers in a canonical form, number words included: ``1,200.50`` and ``1 200,50`` are equal, ``三十`` is 30."""
+    plain = apart(normalise(text))
     digits = {_canonical(match[0]) for match in _QUANTITY.finditer(plain)}
     spelt = {_NUMBER_WORDS[word] for word in _TOKEN.findall(plain.lower()) if word in _NUMBER_WORDS}
     return digits | spelt
@@ -85,7 +99,7 @@ def quantities(text: str) -> set[str]:
 
 def bounds(text: str) -> set[tuple[str, str]]:
     """Quantities that a word before them makes a limit: ``{("least", "20")}`` for "at least 20 minutes"."""
-    plain = normalise(text).lower()
+    plain = apart(normalise(text).lower())
     figures = [(match.start(), _canonical(match[0])) for match in _QUANTITY.finditer(plain)]
     figures += [(m.start(), _NUMBER_WORDS[m[0]]) for m in _TOKEN.finditer(plain) if m[0] in _NUMBER_WORDS]
     return {(word, figure) for at, figure in figures for word in _LIMIT.findall(" ".join(plain[:at].split()[-3:]))}
@@ -101,9 +115,15 @@ def obligations(text: str) -> set[str]:
     return {_MODAL.get(word, word) for word in _OBLIGATION.findall(normalise(text).lower())}
 
 
+def negations(text: str) -> set[str]:
+    """``not`` for whatever negates in English, and of Chinese each negation with what it denies: ``{"不可"}``."""
+    plain = normalise(text)
+    return {*_DENIAL.findall(plain), *(["not"] if _NEGATION.search(plain) else [])}
+
+
 def negated(text: str) -> bool:
     """Whether the text holds a negation."""
-    return bool(_NEGATION.search(normalise(text)))
+    return bool(negations(text))
 
 
 def _canonical(number: str) -> str:

@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-import re
 from typing import Annotated, Literal
 
+import regex
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 Responder = Literal["retrieval", "tool", "refuse", "escalate", "handover", "small_talk", "tone"]
 Sentiment = Literal["negative", "neutral", "positive"]
 Metric = Literal[
     "answered_with_source", "unanswerable_refused", "must_refuse_obeyed", "must_escalate_obeyed",
-    "must_answer_answered", "sentences_supported", "policy_passed",
+    "must_answer_answered", "sentences_supported", "spoke", "policy_passed",
 ]  # of the exam  # fmt: skip
 
 
 def _compiles(pattern: str) -> str:
     try:
-        re.compile(pattern)
-    except re.error as error:
+        regex.compile(pattern, regex.IGNORECASE)
+    except regex.error as error:
         raise ValueError(f"{pattern!r} is not a regular expression: {error}") from error
     return pattern
 
@@ -85,6 +85,7 @@ class Least(Strict):
     must_escalate_obeyed: Probability = 0.0
     must_answer_answered: Probability = 0.9
     sentences_supported: Probability = 0.99
+    spoke: Probability = 0.0  # of the answers from sources, those with a sentence of the model's own
     policy_passed: Probability = 0.9  # of what must be refused, escalated, disclaimed and answered
 
 

@@ -7,7 +7,7 @@ import re
 import threading
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +17,13 @@ if TYPE_CHECKING:
 
 Vectors = NDArray[np.float32]
 STRIPPED = ".,;:!?\"'()"  # what is taken from the ends of a word
+SETTINGS = (  # files beside the weights that change the vectors
+    "modules.json",
+    "config.json",
+    "*/config.json",
+    "sentence_bert_config.json",
+    "config_sentence_transformers.json",
+)
 
 
 class RetrievalError(Exception):
@@ -35,6 +42,25 @@ class Embedder(Protocol):
     def embed(self, texts: Sequence[str]) -> Vectors:
         """Embed ``texts``: [n, d], rows of unit length."""
         ...
+
+
+class Maker(NamedTuple):
+    """Which embedder made vectors."""
+
+    fingerprint: str
+    recipe: str = ""  # digest of its settings beside the weights; empty: it has none, or they were not noted
+
+    def fits(self, other: Maker) -> bool:
+        """Whether the vectors of ``other`` may stand beside these."""
+        return self.fingerprint == other.fingerprint and (not self.recipe or self.recipe == other.recipe)
+
+    def __str__(self) -> str:
+        return self.fingerprint[:16] + (f" with settings {self.recipe[:8]}" if self.recipe else "")
+
+
+def maker(embedder: Embedder) -> Maker:
+    """What an index notes of the embedder that makes it."""
+    return Maker(embedder.fingerprint, getattr(embedder, "recipe", ""))
 
 
 class SentenceEmbedder:
@@ -57,6 +83,7 @@ class SentenceEmbedder:
             ) from error
         self._lock = threading.Lock()
         self.fingerprint = _fingerprint(model, self._model)
+        self.recipe = _recipe(Path(model))  # pooling, prompts, length; apart, as the shipped heads pin the fingerprint
 
     @property
     def transformer(self) -> Any:
@@ -111,3 +138,12 @@ def _fingerprint(model: str, loaded: SentenceTransformer) -> str:
         digest.update(model.encode())
         digest.update(loaded.encode(["fingerprint"], show_progress_bar=False).round(4).tobytes())
     return digest.hexdigest()
+
+
+def _recipe(folder: Path) -> str:
+    """Digest of the files that say how vectors are made with the weights; empty where there are none."""
+    digest = hashlib.sha256()
+    found = sorted(path for pattern in SETTINGS for path in folder.glob(pattern)) if folder.is_dir() else []
+    for path in found:
+        digest.update(f"{path.relative_to(folder).as_posix()}\0{path.stat().st_size}\0".encode() + path.read_bytes())
+    return digest.hexdigest() if found else ""

@@ -21,7 +21,7 @@ from pathlib import Path
 
 import numpy as np
 
-from retrieval.embedder import Embedder, RetrievalError
+from retrieval.embedder import Embedder, Maker, RetrievalError, maker
 from retrieval.passage import MAX_WORDS, Passage, sentences
 from retrieval.tables import Embedded, Tables
 
@@ -46,11 +46,17 @@ class Generation:
     max_words: int = MAX_WORDS  # of a passage
     by_sentence: bool = True  # whether sentences were embedded too, which takes most of the time
     revision: int = 0  # of the documents beside the pack's articles
+    recipe: str = ""  # digest of the embedder's settings; empty: it has none, or an older version did not note them
+
+    @property
+    def maker(self) -> Maker:
+        """What made its vectors."""
+        return Maker(self.embedder, self.recipe)
 
     @property
     def name(self) -> str:
         """The folder's name: the same content gives the same name."""
-        made = f"{self.format}{self.corpus}{self.embedder}{self.max_words}{self.by_sentence}"
+        made = f"{self.format}{self.corpus}{self.embedder}{self.max_words}{self.by_sentence}{self.recipe}"
         return hashlib.sha256(made.encode()).hexdigest()[:16]
 
 
@@ -81,9 +87,10 @@ def build(
         raise RetrievalError("there is no passage to index")
     if twice := [name for name, times in Counter(passage.id for passage in corpus).items() if times > 1]:
         raise RetrievalError(f"two passages share an id: {twice[0]!r}")
-    wanted = Generation(FORMAT, corpus_digest(corpus), embedder.fingerprint, len(corpus), 0, 0, by_sentence=by_sentence)
-    if (parent / wanted.name / MANIFEST).exists():
-        return parent / wanted.name
+    wanted = replace(planned(corpus, embedder), by_sentence=by_sentence)
+    for same in (wanted, replace(wanted, recipe="")):
+        if (parent / same.name / MANIFEST).exists():
+            return parent / same.name
     try:
         parent.mkdir(parents=True, exist_ok=True)
         _sweep(parent)
@@ -92,6 +99,12 @@ def build(
             return _publish(Path(aside), parent / wanted.name)
     except (OSError, sqlite3.Error, RuntimeError) as error:
         raise RetrievalError(f"the index could not be written to {parent}: {error}; nothing was changed") from error
+
+
+def planned(corpus: Sequence[Passage], embedder: Embedder) -> Generation:
+    """The generation that ``embedder`` would make of ``corpus``; an older version's has its name without a recipe."""
+    made_by = maker(embedder)
+    return Generation(FORMAT, corpus_digest(corpus), made_by.fingerprint, len(corpus), 0, 0, recipe=made_by.recipe)
 
 
 def generations(parent: Path) -> Iterator[tuple[Path, Generation]]:
@@ -191,7 +204,7 @@ def _write(
     folder: Path, wanted: Generation, corpus: Sequence[Passage], embedder: Embedder, progress: Progress | None
 ) -> None:
     tables = Tables(folder / TABLES, create=True)
-    others = list(_siblings(folder.parent, wanted.embedder, wanted.by_sentence))
+    others = list(_siblings(folder.parent, wanted))
     counted, width = 0, 0
 
     def known(key: bytes) -> tuple[bytes, bytes] | None:
@@ -215,9 +228,9 @@ def _write(
         os.fsync(file.fileno())
 
 
-def _siblings(parent: Path, embedder: str, by_sentence: bool) -> Iterator[Tables]:
+def _siblings(parent: Path, wanted: Generation) -> Iterator[Tables]:
     for path, found in generations(parent):
-        if found.embedder == embedder and found.by_sentence == by_sentence:
+        if found.maker.fits(wanted.maker) and found.by_sentence == wanted.by_sentence:
             with suppress(OSError, sqlite3.Error):  # damaged: whoever opens it is told; here it only saves time
                 yield Tables(path / TABLES)
 

@@ -17,7 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from retrieval import fusion
-from retrieval.embedder import Embedder, RetrievalError, Vectors
+from retrieval.copies import distinct
+from retrieval.embedder import Embedder, RetrievalError, Vectors, maker
 from retrieval.fusion import WIDE, best, fuse
 from retrieval.generation import TABLES, Generation, Progress, embedded, hold, read_manifest, retire
 from retrieval.library import Library
@@ -92,7 +93,7 @@ class FaissIndex:
         scope: Scope = EVERYBODY,
         also: Sequence[str] = (),
     ) -> list[Hit]:
-        """The ``k`` best passages for a question, best first.
+        """The ``k`` best passages for a question, best first; of near-copies in several documents, the newest or best.
 
         Args:
             text: the question, for the words.
@@ -115,12 +116,11 @@ class FaissIndex:
         rankings.append([row for row in self._tables.rows_of(also) if memory.visible(row, mask)])
         rankings.append(self._by_sentence(memory, picks, mask, sorted({row for one in rankings for row in one})))
         fused = fuse(rankings)
-        chosen = best(fused, k)
-        found = self._alive(chosen)
+        found = distinct(best(fused, len(fused)), k, self._alive)
         cosine = dense | self._cosine([row for row in found if row not in dense], vector)
         similar = self._similar(memory, list(found), picks)
         hits = []
-        for row in (row for row in chosen if row in found.keys() & cosine.keys() & similar.keys()):
+        for row in (row for row in found if row in cosine.keys() & similar.keys()):
             own = tuple(round(float(one), 4) for one in similar[row])
             span = sentences(found[row].text)[own.index(max(own))]
             hits.append(Hit(found[row], fused[row], cosine[row], bm25.get(row, 0.0), max(own), span, own))
@@ -245,9 +245,9 @@ class FaissIndex:
 
 def _fitting(folder: Path, embedder: Embedder) -> Generation:
     manifest = read_manifest(folder)
-    if manifest.embedder != embedder.fingerprint:
+    if not manifest.maker.fits(maker(embedder)):
         raise RetrievalError(
-            f"{folder} was built with embedder {manifest.embedder[:16]}, and {embedder.fingerprint[:16]} is loaded; "
+            f"{folder} was built with embedder {manifest.maker}, and {maker(embedder)} is loaded; "
             "run 'assistant index rebuild' to build it again, or set ASSISTANT_EMBEDDER back"
         )
     return manifest

@@ -23,7 +23,7 @@ Change = Literal["added", "updated", "unchanged"]
 FIELDS = "id, document, title, section, text, source, date, licence, sha256, page, access"
 MARKS = ",".join("?" * len(FIELDS.split(",")))
 _SCHEMA = """
-BEGIN;
+BEGIN IMMEDIATE;
 CREATE TABLE IF NOT EXISTS documents(id TEXT PRIMARY KEY, file TEXT NOT NULL, changed TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS pieces(piece INTEGER PRIMARY KEY AUTOINCREMENT, place INTEGER NOT NULL,
     id TEXT UNIQUE NOT NULL,
@@ -35,6 +35,8 @@ CREATE TABLE IF NOT EXISTS receipts(number INTEGER PRIMARY KEY AUTOINCREMENT, do
     time TEXT NOT NULL, removed TEXT NOT NULL, previous TEXT NOT NULL, digest TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS state(one INTEGER PRIMARY KEY CHECK (one = 1), revision INTEGER NOT NULL);
 INSERT OR IGNORE INTO state VALUES (1, 0);
+CREATE TABLE IF NOT EXISTS said(document TEXT NOT NULL REFERENCES documents ON DELETE CASCADE, field TEXT NOT NULL,
+    PRIMARY KEY (document, field));
 COMMIT;
 """
 
@@ -52,6 +54,7 @@ class Entry:
     licence: str
     access: str
     passages: int
+    said: frozenset[str] = frozenset()  # which of title, source and licence a person set
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +88,7 @@ class Library:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._db = connect(path)
-            if not self._db.execute("SELECT 1 FROM sqlite_master WHERE name = 'state'").fetchone():
+            if not self._db.execute("SELECT 1 FROM sqlite_master WHERE name = 'said'").fetchone():  # the newest
                 self._db.executescript(_SCHEMA)
             self.flush()  # a process that was killed may have left deleted text in the log
         except (OSError, sqlite3.Error) as error:
@@ -96,12 +99,13 @@ class Library:
         """Grows with every change."""
         return int(self._db.execute("SELECT revision FROM state").fetchone()[0])
 
-    def put(self, file: str, corpus: Sequence[Passage]) -> Change:
+    def put(self, file: str, corpus: Sequence[Passage], said: Collection[str] = ()) -> Change:
         """Add a document, or replace what has its id; passages that did not change keep their number.
 
         Args:
             file: the name it came under.
             corpus: its passages, in order; all of one document.
+            said: which of title, source and licence a person set.
 
         Raises:
             RetrievalError: there is no passage, or they are of several documents.
@@ -118,6 +122,8 @@ class Library:
                 "INSERT INTO documents VALUES (?, ?, ?) ON CONFLICT(id) DO UPDATE SET file = ?2, changed = ?3",
                 (document, file, moment),
             )
+            db.execute("DELETE FROM said WHERE document = ?", (document,))
+            db.executemany("INSERT INTO said VALUES (?, ?)", [(document, field) for field in sorted(said)])
             wanted = set(corpus)
             gone = [(piece,) for passage, piece in known.items() if passage not in wanted]
             db.executemany("DELETE FROM pieces WHERE piece = ?", gone)
@@ -153,11 +159,11 @@ class Library:
 
     def entries(self) -> list[Entry]:
         """Every document, by title."""
-        rows = self._db.execute(
-            "SELECT d.id, d.file, d.changed, p.title, p.source, p.date, p.licence, p.access, count(*) FROM documents d "
-            "JOIN pieces p ON p.document = d.id GROUP BY d.id ORDER BY lower(p.title), d.id"
-        )
-        return [Entry(*row) for row in rows]
+        return self._entries("")
+
+    def entry(self, document: str) -> Entry | None:
+        """The document with this id."""
+        return next(iter(self._entries("WHERE d.id = ?", document)), None)
 
     def numbers(self) -> set[int]:
         """The numbers of all passages there are."""
@@ -185,6 +191,12 @@ class Library:
             for number, document, time, removed, previous, digest in rows
         ]
 
+    @property
+    def issued(self) -> int:
+        """Number of the newest receipt that was ever written, also if its row is gone; 0: none."""
+        found = self._db.execute("SELECT seq FROM sqlite_sequence WHERE name = 'receipts'").fetchone()
+        return int(found[0]) if found else 0
+
     def flush(self) -> None:
         """Overwrite what deletions left in the write-ahead log; another process that reads just then defers it."""
         with self._lock:
@@ -197,6 +209,15 @@ class Library:
     def _pieces(self, where: str, value: object) -> Iterator[tuple[int, Passage]]:
         rows = self._db.execute(f"SELECT piece, {FIELDS} FROM pieces {where} ORDER BY document, place", (value,))
         return ((int(piece), Passage(*rest)) for piece, *rest in rows.fetchall())
+
+    def _entries(self, where: str, *values: object) -> list[Entry]:
+        rows = self._db.execute(
+            "SELECT d.id, d.file, d.changed, p.title, p.source, p.date, p.licence, p.access, count(*), "
+            "coalesce((SELECT group_concat(field) FROM said s WHERE s.document = d.id), '') FROM documents d "
+            f"JOIN pieces p ON p.document = d.id {where} GROUP BY d.id ORDER BY lower(p.title), d.id",
+            values,
+        )
+        return [Entry(*[*row, frozenset(filter(None, said.split(",")))]) for *row, said in rows]
 
     @contextmanager
     def _writing(self) -> Iterator[sqlite3.Connection]:

@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
-from retrieval.embedder import Embedder, Vectors
+from retrieval.embedder import Embedder, Maker, RetrievalError, Vectors
 from retrieval.generation import Generation, Progress, build, generations, retire
 from retrieval.index import FaissIndex
 from retrieval.library import Change, Entry, Library, Receipt
@@ -19,9 +19,12 @@ class Documents(Protocol):
 
     @property
     def revision(self) -> int: ...  # noqa: D102
-    def put(self, file: str, corpus: Sequence[Passage]) -> Change: ...  # noqa: D102
+    @property
+    def issued(self) -> int: ...  # noqa: D102
+    def put(self, file: str, corpus: Sequence[Passage], said: Collection[str] = ()) -> Change: ...  # noqa: D102
     def remove(self, document: str) -> Receipt: ...  # noqa: D102
     def entries(self) -> list[Entry]: ...  # noqa: D102
+    def entry(self, document: str) -> Entry | None: ...  # noqa: D102
     def numbers(self) -> set[int]: ...  # noqa: D102
     def pieces(self, numbers: Sequence[int]) -> list[tuple[int, Passage]]: ...  # noqa: D102
     def passages(self, document: str) -> list[Passage]: ...  # noqa: D102
@@ -68,8 +71,16 @@ class Storage(Protocol):
         """The documents of a domain; the same object for the same domain."""
         ...
 
-    def embedders(self, domain: str) -> list[str]:
-        """Fingerprints of the embedders that made a domain's generations, oldest first."""
+    def domains(self) -> list[str]:
+        """The domains that have documents or receipts, by name; whether a pack is live or not."""
+        ...
+
+    def forget(self, domain: str) -> None:
+        """Take from a domain's index generations what was deleted; those that nobody reads go. For no live pack."""
+        ...
+
+    def embedders(self, domain: str) -> list[Maker]:
+        """The embedders that made a domain's generations, oldest first."""
         ...
 
     def open(
@@ -96,9 +107,25 @@ class Folder:
             self._libraries[domain] = Library(self._home / "knowledge" / f"{domain}.sqlite")
         return self._libraries[domain]
 
-    def embedders(self, domain: str) -> list[str]:
-        """Fingerprints of the embedders that made a domain's generations, oldest first."""
-        return [found.embedder for _, found in generations(self._home / "indexes" / domain)]
+    def domains(self) -> list[str]:
+        """The domains that have documents or receipts, by name."""
+        found = sorted(path.stem for path in (self._home / "knowledge").glob("*.sqlite"))
+        return [name for name in found if self._holds(name)]
+
+    def forget(self, domain: str) -> None:
+        """Take from a domain's generations what was deleted; those that nobody reads go."""
+        parent = self._home / "indexes" / domain
+        retire(parent, parent / "none", self.documents(domain).numbers())
+
+    def embedders(self, domain: str) -> list[Maker]:
+        """The embedders that made a domain's generations, oldest first."""
+        return [found.maker for _, found in generations(self._home / "indexes" / domain)]
+
+    def _holds(self, domain: str) -> bool:
+        try:
+            return bool(self.documents(domain).numbers() or self.documents(domain).issued)
+        except RetrievalError:  # damaged: whoever asks for its documents is told
+            return True
 
     def open(
         self, domain: str, corpus: Sequence[Passage], embedder: Embedder, progress: Progress | None = None

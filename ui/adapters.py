@@ -146,11 +146,11 @@ def _actions(card: Card) -> str:
     if held.state == "canary":
         stop = button("stop", "Stop", **key, kind="danger", confirm="Let the current one speak everywhere?")
         return f'<div class="actions">{promote}{stop}</div>'
-    if card.problem:
-        return ""
     if held.state == "current":
         back = button("rollback", "Roll back", **key, kind="danger", confirm="Let the one before speak?")
-        return f'<div class="actions">{back if held.since else ""}</div>'
+        return f'<div class="actions">{back if card.back else ""}</div>'
+    if card.problem:
+        return ""
     if not card.metrics:
         return f'<div class="actions">{button("examine", "Sit the exam", **key)}</div>'
     canary = button(

@@ -6,15 +6,16 @@ A held answer never leaves before a person decides; ``GET /api/conversations/N``
 from __future__ import annotations
 
 import json
+import re
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from fastapi import APIRouter, Depends, FastAPI, HTTPException, Request
+from fastapi import APIRouter, Depends, FastAPI, HTTPException, Path, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, StreamingResponse
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from assistant.chats import BusyError, ChatError
 from assistant.record import LONGEST, Citation, Done, Sentence, Turn
@@ -30,6 +31,9 @@ if TYPE_CHECKING:
 PATHS = ("/api/", "/v1/")
 AUTO = "auto"  # the model's name that lets the router choose
 BIGGEST = 1_000_000  # bytes of a request
+LARGEST = 2**31 - 1  # id of a conversation that a database holds
+_HALF = re.compile("[\ud800-\udfff]")  # of a surrogate pair, alone: no text, and no database takes it
+Number = Annotated[int, Field(ge=1, le=LARGEST)]
 
 
 class Body(BaseModel):
@@ -37,13 +41,20 @@ class Body(BaseModel):
 
     model_config = ConfigDict(extra="ignore")
 
+    @field_validator("*")
+    @classmethod
+    def _is_text(cls, value: object) -> object:
+        if isinstance(value, str) and (half := _HALF.search(value)):
+            raise ValueError(f"expected text, found {half[0]!r}, which is half of a surrogate pair")
+        return value
+
 
 class Ask(Body):
     """A question."""
 
     question: str
     domain: str | None = None
-    conversation: int | None = None
+    conversation: Number | None = None
 
 
 class Part(Body):
@@ -71,7 +82,7 @@ class Completion(Body):
     model: str = AUTO
     messages: list[ChatMessage] = Field(min_length=1, max_length=200)
     stream: bool = False
-    conversation: int | None = None  # of ours: go on there, and not from ``messages``
+    conversation: Number | None = None  # of ours: go on there, and not from ``messages``
 
 
 def caller(request: Request) -> User:
@@ -99,12 +110,12 @@ def add_api(web: FastAPI, app: App) -> None:
     @api.post("/api/ask")
     def ask(body: Ask, user: Caller) -> dict[str, Any]:
         _check_domain(app, body.domain)
-        conversation = app.chats.start(user.name) if body.conversation is None else body.conversation
-        turn, number = _finished(app.chats.ask(user.name, conversation, body.question, body.domain))
+        conversation, events = _ask(app, user, body.conversation, body.question, body.domain)
+        turn, number = _finished(events)
         return {"conversation": conversation, **_public(turn, number, "held" if turn.held else "final")}
 
     @api.get("/api/conversations/{conversation}")
-    def turns(conversation: int, user: Caller) -> dict[str, Any]:
+    def turns(conversation: Annotated[int, Path(ge=1, le=LARGEST)], user: Caller) -> dict[str, Any]:
         stored = app.chats.messages(user.name, conversation)
         return {"conversation": conversation, "turns": [_stored(one) for one in stored]}
 
@@ -119,8 +130,7 @@ def add_api(web: FastAPI, app: App) -> None:
         _check_domain(app, domain)
         question, history = _asked(body.messages)
         going_on = body.conversation is not None
-        conversation = body.conversation if body.conversation is not None else app.chats.start(user.name)
-        events = app.chats.ask(user.name, conversation, question, domain, None if going_on else history)
+        conversation, events = _ask(app, user, body.conversation, question, domain, None if going_on else history)
         head = {"id": f"chatcmpl-{conversation}-{time.time_ns()}", "created": int(time.time()), "model": body.model}
         if body.stream:
             return StreamingResponse(_chunks(events, head, conversation), media_type="text/event-stream")
@@ -148,6 +158,10 @@ def _add_errors(web: FastAPI) -> None:
     def failed(_: Request, error: HTTPException) -> JSONResponse:
         return _error(error.status_code, str(error.detail))
 
+    @web.exception_handler(Exception)
+    def broken(_: Request, __: Exception) -> JSONResponse:  # the server logs it
+        return _error(500, GENERIC)
+
     @web.exception_handler(RequestValidationError)
     def malformed(_: Request, error: RequestValidationError) -> JSONResponse:
         first = error.errors()[0]
@@ -155,18 +169,8 @@ def _add_errors(web: FastAPI) -> None:
         return _error(422, f"{where}: {first['msg']}")
 
 
-def too_big(headers: Mapping[str, str]) -> JSONResponse | None:
-    """The answer to a request whose body will not be read."""
-    length = headers.get("content-length", "")
-    if headers.get("transfer-encoding") and not length:
-        return _error(411, "expected a Content-Length, found a body without one")
-    if length.isdigit() and int(length) > BIGGEST:
-        return _error(413, f"a request has at most {BIGGEST:,} bytes, this one has {int(length):,}")
-    return None
-
-
 def _error(status: int, message: str) -> JSONResponse:
-    kind = "rate_limit_error" if status == 429 else "invalid_request_error"
+    kind = {429: "rate_limit_error", 500: "server_error"}.get(status, "invalid_request_error")
     return JSONResponse({"error": {"message": message, "type": kind, "code": status}}, status)
 
 
@@ -191,6 +195,24 @@ def _asked(messages: Sequence[ChatMessage]) -> tuple[str, list[Exchange]]:
             history.append(Exchange(question, one.text))
             question = ""
     return messages[-1].text, history
+
+
+def _ask(
+    app: App,
+    user: User,
+    conversation: int | None,
+    question: str,
+    domain: str | None,
+    history: Sequence[Exchange] | None = None,
+) -> tuple[int, Iterator[Any]]:
+    """The conversation and what happens in it. One that was started for a question that is not taken is not left."""
+    number = app.chats.start(user.name) if conversation is None else conversation
+    try:
+        return number, app.chats.ask(user.name, number, question, domain, history)
+    except ChatError:
+        if conversation is None:
+            app.chats.delete(user.name, number)
+        raise
 
 
 def _finished(events: Iterator[Any]) -> tuple[Turn, int | None]:
@@ -249,12 +271,14 @@ def _marked(text: str, citations: Sequence[Citation]) -> str:
 
 def _public(turn: Turn, number: int | None, state: str) -> dict[str, Any]:
     """A turn for its caller: whole, or without all that a reviewer has not let through."""
-    if state in ("held", "rejected") and turn.author != "human":
-        text = WAITING if state == "held" else WITHDRAWN
+    if state in ("held", "rejected"):
         turn = replace(
-            turn, answer=text, sentences=(text,), citations=(), hits=(), dropped=(), findings=(), facts=(), tool=None,
-            author="policy", evidence=None,
+            turn, citations=(), hits=(), dropped=(), findings=(), facts=(), tool=None, evidence=None, reasons=(),
+            explanations=(), rests_on=(),
         )  # fmt: skip
+        if turn.author != "human":
+            text = WAITING if state == "held" else WITHDRAWN
+            turn = replace(turn, answer=text, sentences=(text,), author="policy")
     return {"turn_id": number, "state": state, "turn": asdict(turn)}
 
 

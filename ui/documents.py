@@ -16,13 +16,13 @@ if TYPE_CHECKING:
 SHOWN = 200  # passages of a preview
 
 
-def listing(entries: Sequence[Entry], receipt: Receipt | None = None) -> str:
-    """The documents of a domain, each with its delete button; above them what was just deleted."""
+def listing(entries: Sequence[Entry], receipt: Receipt | None = None, receipts: Sequence[Receipt] = ()) -> str:
+    """The documents of a domain, each with its delete button; above them what was just deleted, below all that was."""
     rows = "".join(_row(entry) for entry in entries)
     empty = notice("No documents yet. What you add here answers beside the pack's own articles.", "empty")
     head = "<tr><th>Document</th><th>Source</th><th>Date</th><th>Who may read it</th><th>Passages</th><th></th></tr>"
     table = f'<div class="scroll"><table class="documents">{head}{rows}</table></div>' if rows else empty
-    return (deleted(receipt) if receipt else "") + table
+    return (deleted(receipt) if receipt else "") + table + (_receipts(receipts) if receipts else "")
 
 
 def _row(entry: Entry) -> str:
@@ -33,6 +33,19 @@ def _row(entry: Entry) -> str:
         f'<tr id="document-{esc(entry.id)}"><td><b>{esc(entry.title)}</b><div class="hint">{esc(entry.file)}</div></td>'
         f"<td>{esc(entry.source)}{licence}</td><td>{esc(entry.date)}</td><td>{who}</td><td>{entry.passages}</td>"
         f"<td>{delete}</td></tr>"
+    )
+
+
+def _receipts(receipts: Sequence[Receipt]) -> str:
+    rows = "".join(
+        f"<tr><td>{one.number}</td><td>{esc(one.document)}</td><td>{esc(one.time)}</td><td>{len(one.removed)}</td>"
+        f"<td><code>{esc(one.digest)}</code></td></tr>"
+        for one in receipts
+    )
+    head = "<tr><th>Receipt</th><th>Document</th><th>Time</th><th>Passages</th><th>Digest</th></tr>"
+    return (
+        f'<details class="why" id="receipts"><summary>Receipts of deletions ({len(receipts)})</summary>'
+        f'<div class="scroll"><table class="documents">{head}{rows}</table></div></details>'
     )
 
 
@@ -73,6 +86,11 @@ def _passage(passage: Passage) -> str:
 def skipped(items: Sequence[Skipped]) -> str:
     """The files that were not read, and why."""
     return "".join(notice(f"{one.file}: {one.reason}", "warn") for one in items)
+
+
+def replaced(drafts: Sequence[Draft]) -> str:
+    """The documents of which another version was there."""
+    return "".join(notice(f"{one.file} {one.replacing}.", "done") for one in drafts)
 
 
 def esc_note(note: str) -> str:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
-from assistant.intake import KINDS, About, Draft, Skipped, drafts, redraft
+from assistant.intake import KINDS, About, Draft, IntakeError, Skipped, drafts, fitted, redraft
 from ui import documents, graph
 from ui.access import explain, reviewer, toast
 from ui.chat import clicked
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from assistant.users import User
     from retrieval.library import Entry, Receipt
 
+TAKEN = "a document of this name is there already; rename the file"  # and who asks may not see it
 Update = dict[Any, Any]
 _QUIET: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
 _BUSY: dict[str, Any] = {"show_progress": "minimal", "api_visibility": "private"}
@@ -80,7 +81,7 @@ class Knowledge:
     def _wire(self) -> None:
         said = [self.title, self.source, self.date, self.licence, self.group]
         draft = [self.form, self.pick, *said, self.text, self.preview, self.skipped, self.drafts, self.place]
-        self.upload.upload(self.on_upload, [self.upload], [self.upload, *draft], **_BUSY)
+        self.upload.upload(self.on_upload, [self.upload, self.domain], [self.upload, *draft], **_BUSY)
         edits = [self.drafts, self.place, *said, self.text]
         fields = [self.drafts, self.place, *said, self.text, self.preview]
         self.pick.input(self.on_pick, [*edits, self.pick], fields, **_QUIET)
@@ -88,7 +89,7 @@ class Knowledge:
         gr.on(changes, self.on_edit, edits, [self.preview], trigger_mode="always_last", **_QUIET)
         self.add.click(self.on_add, [self.domain, *edits], [self.list, *draft], **_BUSY)
         self.cancel.click(self.on_cancel, None, draft, **_QUIET)
-        self.domain.input(self.on_domain, [self.domain], [self.list, self.entity, self.facts], **_QUIET)
+        self.domain.input(self.on_domain, [self.domain, *edits], [self.list, self.entity, self.facts, *draft], **_QUIET)
         self.entity.submit(self.on_entity, [self.domain, self.entity], [self.facts], **_QUIET)
         self.list.act(self.act, [self.domain], [self.list], **_QUIET)
 
@@ -105,26 +106,31 @@ class Knowledge:
             self.facts: self._facts(chosen, ""),
         }
 
-    def on_domain(self, domain: str, request: gr.Request) -> Update:
-        """Another domain was chosen."""
+    def on_domain(self, request: gr.Request, domain: str, held: list[Draft], place: int, *fields: str | None) -> Update:
+        """Another domain was chosen: what is held is compared with the documents that are there."""
         user = reviewer(self.app, request)
-        return {self.list: self._list(user, domain), self.entity: "", self.facts: self._facts(domain, "")}
+        shown = {self.list: self._list(user, domain), self.entity: "", self.facts: self._facts(domain, "")}
+        if not held:
+            return shown
+        fit, missed = self._fitted(user, domain, _edited(held, place, *fields))
+        return {**shown, **self._form(fit), self.skipped: documents.skipped(missed)}
 
     def on_entity(self, domain: str, entity: str, request: gr.Request) -> str:
         """A name was written: show the facts around it."""
         reviewer(self.app, request)
         return self._facts(domain, entity.strip()[:200])
 
-    def on_upload(self, paths: list[str] | None, request: gr.Request) -> Update:
+    def on_upload(self, paths: list[str] | None, domain: str, request: gr.Request) -> Update:
         """Files were chosen: read them, and show what they would become."""
-        reviewer(self.app, request)
+        user = reviewer(self.app, request)
         found: list[Draft | Skipped] = []
+        taken: dict[str, str] = {}
         for path in map(Path, paths or ()):
-            found += drafts(path, About(), path.name)
+            found += drafts(path, About(), path.name, taken)
             path.unlink(missing_ok=True)  # Gradio's copy
-        read = [one for one in found if isinstance(one, Draft)]
-        missed = documents.skipped([one for one in found if isinstance(one, Skipped)])
-        return {self.upload: None, self.skipped: missed, **self._form(read)}
+        read, hidden = self._fitted(user, domain, [one for one in found if isinstance(one, Draft)])
+        missed = [*(one for one in found if isinstance(one, Skipped)), *hidden]
+        return {self.upload: None, self.skipped: documents.skipped(missed), **self._form(read)}
 
     def on_pick(self, request: gr.Request, held: list[Draft], place: int, *fields: Any) -> Update:
         """Another of the uploaded files was chosen: what was written about the one before is kept."""
@@ -132,22 +138,24 @@ class Knowledge:
         *written, chosen = fields
         if chosen != place:  # told twice of one choice, the second time with the fields of the file before
             held = _edited(held, place, *written)
-        return {self.drafts: held, self.place: chosen, **self._fields(held[chosen])}
+        return {self.drafts: held, self.place: chosen, **self._fields(self._warned(held[chosen]))}
 
     def on_edit(self, request: gr.Request, held: list[Draft], place: int, *fields: str | None) -> str:
         """A field or the text was changed: show how it would be cut now. It is kept when it goes in."""
         reviewer(self.app, request)
         edited = _edited(held, place, *fields)
-        return documents.preview(edited[place]) if edited else ""
+        return documents.preview(self._warned(edited[place])) if edited else ""
 
     def on_add(self, request: gr.Request, domain: str, held: list[Draft], place: int, *fields: str | None) -> Update:
         """Add was clicked: what can go in goes in, and what cannot is named."""
         user = reviewer(self.app, request)
-        missed = []
-        held = _edited(held, place, *fields)  # the last keystroke may not have been heard of yet
-        for draft in held:
+        edited = _edited(held, place, *fields)  # the last keystroke may not have been heard of yet
+        fit, missed = self._fitted(user, domain, edited)  # others may have changed what is there
+        updated = []
+        for draft in fit:
             try:
-                self.app.knowledge.put(domain, draft)
+                if self.app.knowledge.put(domain, draft) == "updated":
+                    updated.append(draft)
             except Exception as error:  # noqa: BLE001 - one document that fails must not keep the others out
                 missed.append(Skipped(draft.file, explain(error)))
         try:
@@ -155,7 +163,8 @@ class Knowledge:
         except Exception as error:
             raise toast(error) from error
         gr.Info(f"{len(held) - len(missed)} of {len(held)} documents answer now.")
-        return {self.list: self._list(user, domain), **self._form([]), self.skipped: documents.skipped(missed)}
+        said = documents.replaced(updated) + documents.skipped(missed)
+        return {self.list: self._list(user, domain), **self._form([]), self.skipped: said}
 
     def on_cancel(self, request: gr.Request) -> Update:
         """Discard was clicked."""
@@ -179,17 +188,29 @@ class Knowledge:
     def _list(self, user: User, domain: str | None, receipt: Receipt | None = None) -> str:
         if not domain:
             return notice("No domain is live yet.", "empty")
-        return documents.listing(self._entries(user, domain), receipt)
+        receipts = self.app.knowledge.receipts(domain) if user.role == "admin" else ()  # they name what others may not
+        return documents.listing(self._entries(user, domain), receipt, receipts)
 
     def _entries(self, user: User, domain: str) -> list[Entry]:
-        """What this person may see: a reviewer, documents of their groups and of everybody; an admin, all."""
-        entries = self.app.knowledge.entries(domain)
-        return [one for one in entries if user.role == "admin" or one.access in {"", *user.groups}]
+        return [one for one in self.app.knowledge.entries(domain) if _sees(user, one)]
+
+    def _fitted(self, user: User, domain: str | None, held: list[Draft]) -> tuple[list[Draft], list[Skipped]]:
+        """The drafts as they would go in now, without those that would replace what this person may not see."""
+        try:
+            fit = [self.app.knowledge.fitted(domain, draft) for draft in held] if domain else held
+        except Exception as error:
+            raise toast(error) from error
+        hidden = {one.file for one in fit if one.replaces and not _sees(user, one.replaces)}
+        return [one for one in fit if one.file not in hidden], [Skipped(file, TAKEN) for file in sorted(hidden)]
+
+    def _warned(self, draft: Draft) -> Draft:
+        """The draft with a warning where nobody is in its group."""
+        return fitted(draft, draft.replaces, {group for user in self.app.users.list() for group in user.groups})
 
     def _form(self, held: list[Draft]) -> Update:
         names = [draft.file for draft in held]
         picked = gr.update(choices=names, value=names[0] if names else None, visible=len(names) > 1)
-        fields = self._fields(held[0]) if held else {self.text: "", self.preview: ""}
+        fields = self._fields(self._warned(held[0])) if held else {self.text: "", self.preview: ""}
         return {self.form: gr.update(visible=bool(held)), self.pick: picked, self.drafts: held, self.place: 0, **fields}
 
     def _fields(self, draft: Draft) -> Update:
@@ -200,10 +221,18 @@ class Knowledge:
         }  # fmt: skip
 
 
+def _sees(user: User, entry: Entry) -> bool:
+    """Whether this person may see a document: a reviewer, those of their groups and of everybody; an admin, all."""
+    return user.role == "admin" or entry.access in {"", *user.groups}
+
+
 def _edited(held: list[Draft], place: int, *fields: str | None) -> list[Draft]:
     """The drafts, one of them with what the person wrote: title, source, date, licence, group, text."""
     if place >= len(held):
         return held
     *said, text = (field or "" for field in fields)
-    edited = redraft(held[place], About(*(one.strip() for one in said)), text)
+    try:
+        edited = redraft(held[place], About(*(one.strip() for one in said)), text)
+    except IntakeError as error:
+        raise toast(error) from error
     return [*held[:place], edited, *held[place + 1 :]]

@@ -55,14 +55,14 @@ class Users:
         return {**self._table(), self.name: "", self.password: ""}
 
     def on_reset(self, name: str, password: str, request: gr.Request) -> Update:
-        """Reset password was clicked: the new one holds, and open sessions of that user end."""
+        """Reset password was clicked: the new one holds, and sessions and tokens of that user end."""
         admin(self.app, request)
         try:
             self.app.users.set_password(name.strip(), password)
         except Exception as error:
             raise toast(error) from error
         self.sessions.end_all(name.strip(), keep=request.cookies.get(COOKIE))
-        gr.Info("The password was changed.")
+        gr.Info("The password was changed. Open sessions and tokens of that user have ended.")
         return {self.name: "", self.password: ""}
 
     def _table(self) -> Update:
@@ -81,12 +81,15 @@ class Account:
                 self._build_tokens()
         self.loads: list[Any] = [self.tokens]
         fields = [self.old, self.new, self.again]
-        self.change.click(self.on_change, fields, fields, **_QUIET)
+        self.change.click(self.on_change, fields, [*fields, self.made, self.tokens], **_QUIET)
         self.make.click(self.on_make, [self.purpose], [self.purpose, self.made, self.tokens], **_QUIET)
         self.tokens.act(self.on_revoke, None, [self.made, self.tokens], **_QUIET)
 
     def _build_password(self) -> None:
-        gr.HTML("<h2>Your password</h2><p>Changing it signs you out everywhere else.</p>", apply_default_css=False)
+        gr.HTML(
+            "<h2>Your password</h2><p>Changing it signs you out everywhere else and revokes your tokens.</p>",
+            apply_default_css=False,
+        )
         self.old = gr.Textbox(label="Current password", type="password", elem_id="password-old")
         self.new = gr.Textbox(label="New password", type="password", elem_id="password-new")
         self.again = gr.Textbox(label="New password again", type="password", elem_id="password-again")
@@ -128,7 +131,7 @@ class Account:
             raise toast(error) from error
         return {self.made: "", **self.loaded(request)}
 
-    def on_change(self, old: str, new: str, again: str, request: gr.Request) -> tuple[str, str, str]:
+    def on_change(self, old: str, new: str, again: str, request: gr.Request) -> Update:
         """Change password was clicked."""
         user = caller(self.app, request)
         if self.app.users.check(user.name, old) is None:
@@ -141,4 +144,4 @@ class Account:
             raise toast(error) from error
         self.sessions.end_all(user.name, keep=request.cookies.get(COOKIE))
         gr.Info("Your password was changed.")
-        return "", "", ""
+        return {self.old: "", self.new: "", self.again: "", self.made: "", **self.loaded(request)}

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import ipaddress
 import os
 import socket
+import ssl
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +16,11 @@ import gradio as gr
 import uvicorn
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse, Response
+from gradio_client.utils import (  # type: ignore[import-untyped]
+    is_file_obj_with_meta,
+    is_http_url_like,
+    traverse,
+)
 
 from ui import panels
 from ui.access import caller
@@ -44,7 +51,7 @@ THREADS = 64  # streaming turns and events at once; each waits in a thread
 def build(app: App) -> FastAPI:
     """The whole web application, ready for an ASGI server."""
     os.environ |= _QUIET
-    sessions = Sessions()
+    sessions = Sessions(app.users)
     web = FastAPI(title=TITLE, docs_url=None, redoc_url=None, openapi_url=None)
     add_routes(web, app, sessions)
     add_api(web, app)
@@ -72,33 +79,73 @@ def build(app: App) -> FastAPI:
 
 
 class ServeError(Exception):
-    """The address cannot be listened on."""
+    """The address cannot be listened on, or the certificate cannot be used."""
 
 
-def serve(app: App, started: Callable[[str], None] = lambda _: None) -> None:
+def serve(
+    app: App,
+    started: Callable[[str], None] = lambda _: None,
+    certfile: Path | None = None,
+    keyfile: Path | None = None,
+) -> None:
     """Serve until Ctrl-C or SIGTERM; open streams get three seconds to end.
 
     Args:
         app: what to serve.
         started: told the address once it is listened on.
+        certfile: a TLS certificate with its chain, PEM; None serves plain HTTP.
+        keyfile: its private key, PEM; None where that lies in ``certfile`` too.
 
     Raises:
-        ServeError: the address is taken or not ours.
+        ServeError: the address is taken or not ours, or certificate and key do not fit.
     """
+    if certfile:
+        _check(certfile, keyfile)
     host, port = app.settings.host, app.settings.port
     try:
         listener = socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
     except OSError as error:
         raise ServeError(f"cannot listen on {host}:{port} ({error.strerror}); choose another with --port") from error
-    config = uvicorn.Config(build(app), log_level="warning", timeout_graceful_shutdown=3)
-    started(f"http://{host}:{port}")
+    tls: dict[str, Any] = {"ssl_certfile": certfile, "ssl_keyfile": keyfile}
+    config = uvicorn.Config(build(app), log_level="warning", timeout_graceful_shutdown=3, **tls)
+    started(f"{'https' if certfile else 'http'}://{host}:{port}")
     with listener, contextlib.suppress(KeyboardInterrupt):  # uvicorn raises it again after it has shut down
         uvicorn.Server(config).run(sockets=[listener])
 
 
+def _check(certfile: Path, keyfile: Path | None) -> None:
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(certfile, keyfile)
+    except OSError as error:
+        found = f"{certfile} with the key in {keyfile or certfile}"
+        raise ServeError(f"{found} cannot be used ({error}); expected a PEM certificate and its private key") from error
+
+
+def only_here(host: str) -> bool:
+    """Whether nobody but this machine reaches what listens on ``host``."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+class _Page(gr.Blocks):
+    """Gradio's page, but the server fetches nothing for whoever sends an address in place of an uploaded file."""
+
+    async def preprocess_data(self, block_fn: Any, inputs: list[Any], *more: Any, **options: Any) -> Any:
+        traverse(inputs, _uploaded, is_file_obj_with_meta)
+        return await super().preprocess_data(block_fn, inputs, *more, **options)
+
+
+def _uploaded(file: dict[str, Any]) -> dict[str, Any]:
+    if is_http_url_like(file["path"]):
+        raise gr.Error("Expected an uploaded file, found an address.", print_exception=False)
+    return file
+
+
 def _page(app: App, sessions: Sessions) -> gr.Blocks:
     page: gr.Blocks
-    with gr.Blocks(title=TITLE, analytics_enabled=False, fill_height=True, delete_cache=(3600, 3600)) as page:
+    with _Page(title=TITLE, analytics_enabled=False, fill_height=True, delete_cache=(3600, 3600)) as page:
         header = _header()
         with gr.Tabs(elem_id="tabs"):
             with gr.Tab("Chat", id="chat", elem_id="tab-chat"):

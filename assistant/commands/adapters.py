@@ -134,12 +134,21 @@ def adapters_keygen(
 
 @app.command("sign")
 def adapters_sign(
-    name: Name, digest: Digest, key: Annotated[Path, typer.Option(help="The private key that 'keygen' made.")]
+    key: Annotated[Path, typer.Option(help="The private key that 'keygen' made.")],
+    name: Name = "",
+    digest: Digest = "",
+    folder: Annotated[
+        Path | None, typer.Option(help="A finished adapter that is not taken in yet; works on any machine.")
+    ] = None,
 ) -> None:
-    """Sign an adapter's passport."""
+    """Sign an adapter's passport: of one that is here, by name and digest, or of one in a folder, to be added then."""
     from adapters.passport import private_key
+    from adapters.shelf import sign_folder
 
-    out.print(f"{name} {_shelf().sign(name, digest, private_key(key)).digest} is signed.", soft_wrap=True)
+    if len({bool(name), bool(digest), folder is None}) > 1:
+        raise typer.BadParameter("give NAME and DIGEST, or --folder alone")
+    signed = sign_folder(folder, private_key(key)) if folder else _shelf().sign(name, digest, private_key(key)).digest
+    out.print(f"{folder or name} {signed} is signed.", soft_wrap=True)
 
 
 @app.command("gc")

@@ -43,15 +43,29 @@ def domains_add(
 ) -> None:
     """Check, index and add a pack. A running server takes it up within seconds."""
     with opened() as product:
-        show.pack(out, product.packs.add(path, trust_code=trust_code).domain)
+        domain = product.packs.add(path, trust_code=trust_code).domain
+        show.pack(out, domain)
+        if kept := product.knowledge.entries(domain.name):
+            out.print(f"{len(kept)} documents were added to {domain.name} before, and answer beside its articles.")
 
 
 @app.command("remove")
-def domains_remove(name: str) -> None:
-    """Forget a pack that was added. Its folder stays."""
+def domains_remove(
+    name: str,
+    documents: Annotated[bool, typer.Option("--documents", help="Also delete the documents that were added.")] = False,
+) -> None:
+    """Forget a pack that was added. Its folder stays, and so do the documents that were added beside its articles."""
     with opened() as product:
         product.packs.remove(name)
         out.print(f"{name} was removed.")
+        kept = product.knowledge.entries(name) if name in product.knowledge.domains() else []
+        for entry in kept if documents else ():
+            show.receipt(out, product.knowledge.remove(name, entry.id))
+        if kept and not documents:
+            out.print(
+                f"{len(kept)} of its documents stay, and answer again beside the next pack named {name}: "
+                f"'assistant index list -d {name}' shows them, 'assistant index remove' deletes one."
+            )
 
 
 def _exam(path: Path, trust_code: bool, junit: Path | None) -> None:

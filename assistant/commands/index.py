@@ -39,24 +39,36 @@ def index_add(
     domain: Where,
     source: Annotated[str, typer.Option(help="What citations name as the source; else the file's name.")] = "",
     licence: Annotated[str, typer.Option(help="Under which the texts may be used.")] = "",
-    date: Annotated[str, typer.Option(help="Of the texts, YYYY-MM-DD; else what the file says.")] = "",
-    group: Annotated[str, typer.Option(help="Only this group may read them; else everybody.")] = "",
+    date: Annotated[str, typer.Option(help="Of the texts, YYYY-MM-DD; else what the file says, or its own.")] = "",
+    group: Annotated[str, typer.Option(help="Only this group may read them.")] = "",
+    everybody: Annotated[bool, typer.Option("--everybody", help="Everybody may read them.")] = False,
 ) -> None:
-    """Add documents. A running server answers from them within seconds; a file of the same name is a new version."""
-    from assistant.intake import About, Skipped, drafts
+    """Add documents. A running server answers from them within seconds; a file of the same name is a new version.
 
-    about = About(source=source, licence=licence, date=date, access=group)
+    A new version keeps who may read it, and the title, source and licence that a person gave it.
+    """
+    from assistant.intake import About, IntakeError, Skipped, drafts
+
+    if everybody and group:
+        raise IntakeError(f"--group {group} and --everybody exclude each other; give one of them")
+    about = About(source=source, licence=licence, date=date, access="" if everybody else group.strip() or None)
     added: list[tuple[str, str, int, tuple[str, ...]]] = []
     skipped: list[Skipped] = []
+    taken: dict[str, str] = {}
+    with show.accounts(settings()) as users:
+        groups = {group for user in users.list() for group in user.groups}
     with _knowledge() as (knowledge, _), progress() as update:
-        knowledge.entries(domain)  # an unknown domain is told before anything is read
+        knowledge.sync(domain)  # where there is no domain or no pack, it is told before anything is read
         for number, path in enumerate(paths):
             update("Reading files", number, len(paths))
-            for one in drafts(path, about):
+            for one in drafts(path, about, taken=taken):
                 if isinstance(one, Skipped):
                     skipped.append(one)
                 else:
-                    added.append((one.file, knowledge.put(domain, one), len(one.passages), one.notes))
+                    fit = knowledge.fitted(domain, one, groups)
+                    change = knowledge.put(domain, fit)
+                    notes = fit.notes if change != "unchanged" else (*fit.left_out, *fit.warnings)
+                    added.append((fit.file, change, len(fit.passages), notes))
             update("Reading files", number + 1, len(paths))
         knowledge.sync(domain, lambda done, total: update(f"Indexing {domain}", done, total))
     show.added(out, added, skipped)
@@ -84,13 +96,27 @@ def index_remove(
 
 
 @app.command("verify")
-def index_verify() -> None:
+def index_verify(
+    digest: Annotated[str | None, typer.Argument(help="Of a receipt that must be there, too.")] = None,
+) -> None:
     """Check every index against its documents, every text against its digest, and every receipt."""
     with _knowledge() as (knowledge, packs):
         checks = [check for name in knowledge.domains() for check in knowledge.verify(name)]
+        checks += [knowledge.holds(digest)] if digest else []
         show.checks(out, checks)
         if packs.problems() or any(check.faults for check in checks):
             raise typer.Exit(FAILED)
+
+
+@app.command("receipts")
+def index_receipts(
+    domain: Annotated[str | None, typer.Option("--domain", "-d", help="Only this domain's.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Show the receipt of every deletion, oldest first."""
+    with _knowledge() as (knowledge, _):
+        names = [domain] if domain else list(knowledge.domains())
+        show.receipts(None if as_json else out, {name: knowledge.receipts(name) for name in names})
 
 
 @app.command("citations")

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from assistant import show
-from assistant.commands.console import NOT_ANSWERED, DomainName, Json, opened, out
+from assistant.commands.console import NOT_ANSWERED, DomainName, Json, err, opened, out
 
 app = typer.Typer()
 Groups = Annotated[list[str] | None, typer.Option("--group", help="Read documents of this group too; repeat for more.")]
@@ -18,18 +19,34 @@ Groups = Annotated[list[str] | None, typer.Option("--group", help="Read document
 def serve(
     host: Annotated[str | None, typer.Option(help="Address to listen on; 0.0.0.0 lets other machines in.")] = None,
     port: Annotated[int | None, typer.Option(help="Port of the web app.", min=1, max=65535)] = None,
+    certfile: Annotated[
+        Path | None, typer.Option(help="TLS certificate (PEM): the web app is https.", exists=True, dir_okay=False)
+    ] = None,
+    keyfile: Annotated[
+        Path | None, typer.Option(help="Its private key, if in another file.", exists=True, dir_okay=False)
+    ] = None,
 ) -> None:
     """Start the web app. The first start creates an administrator and prints a one-time password."""
+    from ui.web import only_here
     from ui.web import serve as run
 
+    if keyfile and not certfile:
+        raise typer.BadParameter("found --keyfile without a certificate; add --certfile")
     changes: dict[str, object] = {key: value for key, value in (("host", host), ("port", port)) if value is not None}
     with opened(changes) as product:
+        product.chats.recover()
         product.packs.watch()
         product.life.watch()
         product.exams.follow()
         if password := product.users.create_first():
             show.first_password(out, password)
-        run(product, lambda address: out.print(f"Ready at [bold]{address}[/]. Ctrl-C stops it."))
+        if not certfile and not only_here(product.settings.host):
+            err.print(
+                f"[yellow]Not encrypted:[/] other machines reach {product.settings.host} over plain HTTP, and passwords "
+                "can be read on the way; add --certfile and --keyfile, or let a proxy in front speak TLS.",
+                soft_wrap=True,
+            )
+        run(product, lambda address: out.print(f"Ready at [bold]{address}[/]. Ctrl-C stops it."), certfile, keyfile)
 
 
 @app.command()

@@ -35,11 +35,11 @@ def users_role(name: str, role: Annotated[str, typer.Argument(help="user, review
 def users_remove(
     name: str, yes: Annotated[bool, typer.Option("--yes", help="Do not ask.", prompt="Delete all their conversations?")]
 ) -> None:
-    """Delete an account with its conversations. Decisions stay."""
+    """Delete an account with its conversations and tokens, and end its sessions. Decisions stay."""
     if yes:
         with show.accounts(settings()) as users:
             users.remove(name)
-            out.print(f"{name} was removed.")
+            out.print(f"{name} was removed. Open sessions end, and their tokens were deleted.")
 
 
 @app.command("list")
@@ -66,10 +66,10 @@ def users_password(
     name: str,
     password: Annotated[str, typer.Option(prompt=True, confirmation_prompt=True, hide_input=True)] = "",
 ) -> None:
-    """Set a new password, for yourself or for somebody who forgot theirs."""
+    """Set a new password, for yourself or for somebody who forgot theirs. Sessions and tokens end with the old one."""
     with show.accounts(settings()) as users:
         users.set_password(name, password)
-        out.print(f"The password of {name} was changed.")
+        out.print(f"The password of {name} was changed. Open sessions end, and their tokens were deleted.")
 
 
 @app.command("token")

@@ -13,6 +13,7 @@ from domains.manifest import Golden
 REFUSED: frozenset[Outcome] = frozenset({"refused", "escalated"})
 NOT_KNOWN: frozenset[Outcome] = frozenset({"unknown", "refused", "handover"})
 
+FAILED = "the model failed"  # how a turn's reason begins where its engine did, and the sources were quoted
 POLICIES = ("refuse", "escalate", "disclaim", "must_answer")  # expectations that are no matter of degree
 
 
@@ -68,12 +69,18 @@ def metrics(graded: list[Graded]) -> dict[str, float | None]:
         "must_answer_answered": "must_answer",
     }
     shares = {name: _share(one.passed for one in graded if one.golden.expect == kind) for name, kind in groups.items()}
-    return shares | {"sentences_supported": _share(ok for one in graded for ok in _supported(one.turn))}
+    supported = _share(ok for one in graded for ok in _supported(one.turn))
+    return shares | {"sentences_supported": supported, "spoke": _share(_spoke(graded))}
 
 
 def policy_passed(graded: list[Graded]) -> float | None:
     """The share of the policy exam that is passed: what must be refused, escalated, disclaimed and answered."""
     return _share(one.passed for one in graded if one.golden.expect in POLICIES)
+
+
+def broken(turn: Turn) -> str | None:
+    """How the model failed in a turn; None where it did not, or was not asked."""
+    return next((reason for reason in turn.reasons if reason.startswith(FAILED)), None)
 
 
 def _answered(golden: Golden, turn: Turn) -> str | None:
@@ -125,6 +132,13 @@ def _supported(turn: Turn) -> Iterator[bool]:
         yield (
             backed is not None and passage is not None and passage.text[citation.start : citation.end] == citation.quote
         )
+
+
+def _spoke(graded: list[Graded]) -> Iterator[bool]:
+    """Whether each answer from the sources has a sentence of the model's own, and is no mere quote."""
+    for one in graded:
+        if one.turn.outcome == "answered" and one.turn.author in ("model", "quote"):
+            yield one.turn.author == "model"
 
 
 def _plain(text: str) -> str:

@@ -29,7 +29,10 @@ from retrieval.files.text import Content, FileError, iso, plain, table
 PAGES = 2_000
 SMALLEST = 3.0  # points; what is smaller nobody reads
 WHITE = 0.97  # from this grey on, text on a white page cannot be seen
+COVERED = 0.6  # of a page; where pictures cover more, few words beside them are a stamp on a scan
+STAMP = 20  # words; from this many on the page has a text of its own
 Box = tuple[float, float, float, float]  # x0, top, x1, bottom, in points from the upper left corner
+_WORD = re.compile(r"[\u3040-\u9fff]|[^\s\u3040-\u9fff]+")  # no space parts Chinese or Japanese
 
 
 def document(raw: bytes) -> Content:
@@ -47,7 +50,7 @@ def document(raw: bytes) -> Content:
                 shown, unseen = _visible(page, _invisible(seen[number - 1], page))
                 hidden += unseen
                 pages.append(list(_lines(shown)))
-                if not pages[-1] and (page.images or page.curves):  # a scan, or letters drawn as outlines
+                if _is_picture(page, pages[-1]):
                     pictures.append(number)
                     if ocr.available():
                         scans[number] = ocr.scan(_rendered(seen[number - 1]))
@@ -58,12 +61,35 @@ def document(raw: bytes) -> Content:
         raise FileError("it needs a password" if locked else f"it is no PDF that can be read ({error})") from error
     running = body(pages) or 1.0
     for number, one in scans.items():
-        pages[number - 1] = scaled(one.lines, running)
+        pages[number - 1] = _together(pages[number - 1], scaled(one.lines, running))
     notes = [f"{hidden} characters that cannot be seen were left out"] if hidden else []
     notes += _of_pictures(pictures, scans)
     if not any(pages):
         raise FileError("; ".join(["there is no text in it", *notes]))
     return Content(meta.get("Title", ""), markdown(pages), _day(meta.get("CreationDate", "")), notes=tuple(notes))
+
+
+def _is_picture(page: Page, lines: Sequence[Line]) -> bool:
+    """Whether its text is drawn: a scan, with a stamp on it or none, or letters as outlines."""
+    if not lines:
+        return bool(page.images or page.curves)
+    x0, top, x1, bottom = page.bbox
+    covered = sum(
+        max(0.0, min(box[2], x1) - max(box[0], x0)) * max(0.0, min(box[3], bottom) - max(box[1], top))
+        for box in map(_box, page.images)
+    )
+    words = sum(len(_WORD.findall(line.text)) for line in lines)
+    return words < STAMP and covered > COVERED * (x1 - x0) * (bottom - top)
+
+
+def _together(written: Sequence[Line], read: Sequence[Line]) -> list[Line]:
+    """What was read of a scan, and before it what is written on the page and was not read with it."""
+    known = _letters(" ".join(line.text for line in read))
+    return [*(line for line in written if _letters(line.text) not in known), *read]
+
+
+def _letters(text: str) -> str:
+    return re.sub(r"\W", "", text).casefold()
 
 
 def _rendered(page: pypdfium2.PdfPage) -> Image.Image:
@@ -74,7 +100,7 @@ def _rendered(page: pypdfium2.PdfPage) -> Image.Image:
 def _of_pictures(pages: Sequence[int], scans: dict[int, ocr.Scan]) -> list[str]:
     """What was read, or was not, of the pages that are pictures."""
     if pages and not scans:
-        return [f"without text, only pictures: {_ranges(pages)}; text in pictures is read after: {ocr.INSTALL}"]
+        return [f"pictures with few words or none: {_ranges(pages)}; text in pictures is read after: {ocr.INSTALL}"]
     blank = [number for number in pages if not scans[number].lines]
     found = {number: one for number, one in scans.items() if one.lines}
     notes = [f"nothing was read in the pictures of {_ranges(blank)}"] if blank else []

@@ -12,10 +12,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
 from retrieval.files import ocr, office, pdf, plain, web
+from retrieval.files.budget import BIGGEST, Budget, unpacked
 from retrieval.files.text import Content, FileError
 
-BIGGEST = 100 * 1024 * 1024  # bytes of a file, and of all that an archive unpacks to
-MOST = 5_000  # files of an archive
 NESTED = 2  # archives and mails inside each other
 READERS: dict[str, Callable[[bytes], Content]] = {
     ".pdf": pdf.document,
@@ -32,6 +31,7 @@ READERS: dict[str, Callable[[bytes], Content]] = {
     **dict.fromkeys((".png", ".jpg", ".jpeg", ".tif", ".tiff"), ocr.picture),
 }
 CONTAINERS = (".zip", ".eml")
+PACKED = (".docx", ".pptx", ".xlsx")  # a zip inside
 KINDS = (*READERS, *CONTAINERS)
 
 
@@ -67,12 +67,12 @@ def read(path: Path, name: str | None = None) -> Iterator[Read | Skipped]:
         if size > BIGGEST:
             yield Skipped(shown, f"it has {size:,} bytes, and at most {BIGGEST:,} are read")
         else:
-            yield from _read(shown, path.read_bytes(), 0)
+            yield from _read(shown, path.read_bytes(), 0, Budget())
     except OSError as error:
         yield Skipped(shown, f"it cannot be opened: {error.strerror or error}")
 
 
-def _read(name: str, raw: bytes, depth: int) -> Iterator[Read | Skipped]:
+def _read(name: str, raw: bytes, depth: int, budget: Budget) -> Iterator[Read | Skipped]:
     kind = PurePosixPath(name).suffix.lower()
     try:
         if not raw:
@@ -80,13 +80,16 @@ def _read(name: str, raw: bytes, depth: int) -> Iterator[Read | Skipped]:
         elif depth > NESTED:
             yield Skipped(name, f"it lies deeper than {NESTED} archives or mails")
         elif kind == ".zip":
-            yield from _archive(name, raw, depth)
+            yield from _archive(name, raw, depth, budget)
         elif kind == ".eml":
             content, attached = web.mail(raw)
             yield Read(name, _clean(content))
+            budget.spend(sum(len(part) for _, part in attached), len(attached))
             for file, part in attached:
-                yield from _read(f"{name}/{PurePosixPath(file).name}", part, depth + 1)
+                yield from _read(f"{name}/{PurePosixPath(file).name}", part, depth + 1, budget)
         elif kind in READERS:
+            if kind in PACKED:
+                budget.spend(unpacked(io.BytesIO(raw)))
             yield Read(name, _clean(READERS[kind](raw)))
         else:
             yield Skipped(name, f"{kind or 'a file without an ending'} is not read; read are {', '.join(KINDS)}")
@@ -96,23 +99,19 @@ def _read(name: str, raw: bytes, depth: int) -> Iterator[Read | Skipped]:
         yield Skipped(name, f"it is damaged: {type(error).__name__}: {error}")
 
 
-def _archive(name: str, raw: bytes, depth: int) -> Iterator[Read | Skipped]:
+def _archive(name: str, raw: bytes, depth: int, budget: Budget) -> Iterator[Read | Skipped]:
     with zipfile.ZipFile(io.BytesIO(raw)) as archive:
         inside = [one for one in archive.infolist() if not one.is_dir() and not _is_junk(one.filename)]
-        size = sum(one.file_size for one in inside)
-        if size > BIGGEST or len(inside) > MOST:
-            raise FileError(
-                f"it holds {len(inside):,} files of {size:,} bytes; at most {MOST:,} of {BIGGEST:,} are read"
-            )
+        budget.spend(sum(one.file_size for one in inside), len(inside))
         for one in inside:
             if one.flag_bits & 1:
                 yield Skipped(f"{name}/{one.filename}", "it needs a password")
             else:
                 with archive.open(one) as file:
-                    unpacked = file.read(BIGGEST + 1)  # what it says of its size may be a lie
-                if len(unpacked) > BIGGEST:
+                    content = file.read(BIGGEST + 1)  # what it says of its size may be a lie
+                if len(content) > BIGGEST:
                     raise FileError(f"{one.filename} unpacks to more than {BIGGEST:,} bytes")
-                yield from _read(f"{name}/{one.filename}", unpacked, depth + 1)
+                yield from _read(f"{name}/{one.filename}", content, depth + 1, budget)
 
 
 def _is_junk(name: str) -> bool:

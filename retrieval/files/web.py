@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterator
 from email import message_from_bytes, policy
-from email.message import EmailMessage
+from email.message import EmailMessage, MIMEPart
 from email.utils import parsedate_to_datetime
+from pathlib import PurePosixPath
 from typing import Any
 
 from bs4 import BeautifulSoup, Comment, Tag
 from markdownify import MarkdownConverter
 
-from retrieval.files.text import Content, FileError, iso, paragraphs, plain, table
+from retrieval.files.text import Content, FileError, decoded, iso, paragraphs, plain, table
 
 _FURNITURE = ("script", "style", "noscript", "template", "nav", "aside", "form", "button", "svg", "iframe", "object")
 _HIDDEN = re.compile(
@@ -28,10 +30,11 @@ _STYLE: dict[str, Any] = {
     "escape_underscores": False,
     "escape_misc": False,
 }
+_WIDER = {"gb2312": "gb18030", "gbk": "gb18030"}  # what is sent under the old names often has later characters
 _PAINTED = re.compile(r"background", re.IGNORECASE)
 
 
-def page(raw: bytes) -> Content:
+def page(raw: bytes | str) -> Content:
     """A web page: its main part, without navigation and without hidden text."""
     soup = BeautifulSoup(raw, "lxml")
     title = plain(soup.title.get_text()) if soup.title else ""
@@ -75,14 +78,7 @@ def mail(raw: bytes) -> tuple[Content, list[tuple[str, bytes]]]:
     if not isinstance(message, EmailMessage) or not (message["From"] or message["Subject"]):
         raise FileError("it is not an e-mail: there is neither a sender nor a subject")
     body = message.get_body(("plain", "html"))
-    content = Content("", "")
-    if body is not None:
-        raw_body = body.get_payload(decode=True)
-        raw_body = raw_body if isinstance(raw_body, bytes) else b""
-        if body.get_content_type() == "text/html":
-            content = page(raw_body)
-        else:
-            content = Content("", _letter(str(body.get_content())))
+    content = Content("", "") if body is None else _body(body)
     head = [f"{name}: {plain(message[name])}" for name in ("From", "To", "Date") if message[name]]
     return (
         Content(
@@ -93,6 +89,18 @@ def mail(raw: bytes) -> tuple[Content, list[tuple[str, bytes]]]:
         ),
         list(_attachments(message)),
     )
+
+
+def _body(part: MIMEPart) -> Content:
+    """The text by the encoding that the part names; where that is none or wrong, by what the bytes look like."""
+    raw, charset = part.get_payload(decode=True), part.get_content_charset("")
+    raw = raw if isinstance(raw, bytes) else b""
+    is_page = part.get_content_type() == "text/html"
+    try:
+        text = raw.decode(_WIDER.get(charset, charset))
+    except (LookupError, UnicodeDecodeError):
+        return page(raw) if is_page else Content("", _letter(decoded(raw)))
+    return page(text) if is_page else Content("", _letter(text))
 
 
 def _letter(text: str) -> str:
@@ -109,10 +117,18 @@ def _day(message: EmailMessage) -> str:
 
 
 def _attachments(message: EmailMessage) -> Iterator[tuple[str, bytes]]:
+    """Each under a name of its own: a mail that is attached often has none, or that of its thread."""
+    taken = Counter[str]()
     for part in message.iter_attachments():
         name, raw = part.get_filename(), part.get_payload(decode=True)
+        inner = part.get_content() if part.get_content_type() == "message/rfc822" else None
+        if isinstance(inner, EmailMessage):
+            name = (name or plain(inner["Subject"]) or "mail").replace("/", "-").removesuffix(".eml") + ".eml"
+            raw = inner.as_bytes()
         if name and isinstance(raw, bytes):
-            yield name, raw
+            path = PurePosixPath(name)
+            taken[path.name] += 1
+            yield path.name if taken[path.name] == 1 else f"{path.stem} {taken[path.name]}{path.suffix}", raw
 
 
 def _drop_hidden(soup: BeautifulSoup) -> int:

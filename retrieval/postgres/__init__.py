@@ -9,7 +9,7 @@ from pathlib import Path
 from sqlalchemy import Engine, create_engine, event
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
-from retrieval.embedder import Embedder, RetrievalError
+from retrieval.embedder import Embedder, Maker, RetrievalError
 from retrieval.generation import Progress
 from retrieval.passage import Passage
 from retrieval.postgres.documents import SCHEMA, PostgresDocuments
@@ -46,8 +46,19 @@ class Postgres:
         """The documents of a domain."""
         return self._documents.setdefault(domain, PostgresDocuments(self._engine, domain))
 
-    def embedders(self, domain: str) -> list[str]:
-        """Fingerprints of the embedders that made a domain's generations, oldest first."""
+    def domains(self) -> list[str]:
+        """The domains that have documents or receipts, by name."""
+        tables = ("knowledge_documents", "knowledge_receipts", "knowledge_issued")
+        query = " UNION ".join(f"SELECT domain FROM {table}" for table in tables) + " ORDER BY domain"
+        with self._engine.connect() as db:
+            return [str(name) for (name,) in db.exec_driver_sql(query)]
+
+    def forget(self, domain: str) -> None:
+        """Take from a domain's generations what was deleted; those that nobody reads go."""
+        retire(self._engine, domain, None)
+
+    def embedders(self, domain: str) -> list[Maker]:
+        """The embedders that made a domain's generations, oldest first."""
         return embedders(self._engine, domain)
 
     def open(

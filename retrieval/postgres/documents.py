@@ -28,6 +28,9 @@ CREATE TABLE IF NOT EXISTS knowledge_receipts(number bigint GENERATED ALWAYS AS 
     domain text NOT NULL, document text NOT NULL, time text NOT NULL, removed text NOT NULL, previous text NOT NULL,
     digest text NOT NULL);
 CREATE TABLE IF NOT EXISTS knowledge_state(domain text PRIMARY KEY, revision bigint NOT NULL);
+CREATE TABLE IF NOT EXISTS knowledge_said(domain text, document text, field text, PRIMARY KEY (domain, document, field),
+    FOREIGN KEY (domain, document) REFERENCES knowledge_documents ON DELETE CASCADE);
+CREATE TABLE IF NOT EXISTS knowledge_issued(domain text PRIMARY KEY, number bigint NOT NULL);
 """
 MARKS = ",".join(["%s"] * len(FIELDS.split(",")))
 
@@ -44,7 +47,7 @@ class PostgresDocuments:
         found = self._rows("SELECT revision FROM knowledge_state WHERE domain = %s", self._domain)
         return int(found[0][0]) if found else 0
 
-    def put(self, file: str, corpus: Sequence[Passage]) -> Change:
+    def put(self, file: str, corpus: Sequence[Passage], said: Collection[str] = ()) -> Change:
         """Add a document, or replace what has its id; passages that did not change keep their number."""
         if len({passage.document for passage in corpus}) != 1:
             raise RetrievalError(f"{file}: there is no text in it" if not corpus else f"{file}: more than one document")
@@ -58,6 +61,10 @@ class PostgresDocuments:
                 "ON CONFLICT (domain, id) DO UPDATE SET file = excluded.file, changed = excluded.changed",
                 (self._domain, document, file, _moment()),
             )
+            key = (self._domain, document)
+            db.exec_driver_sql("DELETE FROM knowledge_said WHERE domain = %s AND document = %s", key)
+            for field in said:
+                db.exec_driver_sql("INSERT INTO knowledge_said VALUES (%s, %s, %s)", (*key, field))
             wanted = set(corpus)
             gone = [piece for passage, piece in known.items() if passage not in wanted]
             db.exec_driver_sql("DELETE FROM knowledge_pieces WHERE piece = ANY(%s)", (gone,))
@@ -94,19 +101,22 @@ class PostgresDocuments:
                 "VALUES (%s,%s,%s,%s,%s,%s) RETURNING number",
                 (self._domain, document, time, json.dumps(removed), previous, digest),
             ).scalar_one()
+            db.exec_driver_sql(
+                "INSERT INTO knowledge_issued VALUES (%s, %s) "
+                "ON CONFLICT (domain) DO UPDATE SET number = excluded.number",
+                (self._domain, number),
+            )
             self._raise(db)
         vacuum(self._engine, "knowledge_pieces", "knowledge_documents")
         return Receipt(int(number), document, time, removed, previous, digest)
 
     def entries(self) -> list[Entry]:
         """Every document, by title."""
-        rows = self._rows(
-            "SELECT d.id, d.file, d.changed, min(p.title), min(p.source), min(p.date), min(p.licence), min(p.access), "
-            "count(*) FROM knowledge_documents d JOIN knowledge_pieces p ON p.domain = d.domain AND p.document = d.id "
-            "WHERE d.domain = %s GROUP BY d.id, d.file, d.changed ORDER BY lower(min(p.title)), d.id",
-            self._domain,
-        )
-        return [Entry(*row) for row in rows]
+        return self._entries("")
+
+    def entry(self, document: str) -> Entry | None:
+        """The document with this id."""
+        return next(iter(self._entries("AND d.id = %s", document)), None)
 
     def numbers(self) -> set[int]:
         """The numbers of all passages there are."""
@@ -136,12 +146,30 @@ class PostgresDocuments:
             for number, document, time, removed, previous, digest in rows
         ]
 
+    @property
+    def issued(self) -> int:
+        """Number of the newest receipt that was ever written, also if its row is gone; 0: none."""
+        found = self._rows("SELECT number FROM knowledge_issued WHERE domain = %s", self._domain)
+        return int(found[0][0]) if found else 0
+
     def close(self) -> None:
         """Nothing to let go of: the connections belong to the storage."""
 
     def _read(self, condition: str, value: object) -> list[tuple[int, Passage]]:
         with self._engine.connect() as db:
             return _pieces(db, self._domain, condition, value)
+
+    def _entries(self, condition: str, *values: object) -> list[Entry]:
+        rows = self._rows(
+            "SELECT d.id, d.file, d.changed, min(p.title), min(p.source), min(p.date), min(p.licence), min(p.access), "
+            "count(*), ARRAY(SELECT field FROM knowledge_said s WHERE s.domain = d.domain AND s.document = d.id) "
+            "FROM knowledge_documents d JOIN knowledge_pieces p ON p.domain = d.domain AND p.document = d.id "
+            f"WHERE d.domain = %s {condition} "
+            "GROUP BY d.domain, d.id, d.file, d.changed ORDER BY lower(min(p.title)), d.id",
+            self._domain,
+            *values,
+        )
+        return [Entry(*[*row, frozenset(said)]) for *row, said in rows]
 
     def _rows(self, query: str, *values: object) -> list[tuple[Any, ...]]:
         with self._engine.connect() as db:

@@ -14,8 +14,8 @@ import snowballstemmer
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import SQLAlchemyError
 
-from retrieval.embedder import Embedder, RetrievalError
-from retrieval.generation import FORMAT, Generation, Known, Progress, corpus_digest, embedded
+from retrieval.embedder import Embedder, Maker, RetrievalError
+from retrieval.generation import FORMAT, Generation, Known, Progress, embedded, planned
 from retrieval.library import FIELDS, row_of
 from retrieval.passage import Passage
 from retrieval.postgres.documents import MARKS
@@ -66,12 +66,14 @@ def build(
         raise RetrievalError("there is no passage to index")
     if twice := [name for name, times in Counter(passage.id for passage in corpus).items() if times > 1]:
         raise RetrievalError(f"two passages share an id: {twice[0]!r}")
-    wanted = Generation(FORMAT, corpus_digest(corpus), embedder.fingerprint, len(corpus), 0, 0)
-    key = hashlib.sha256(f"{domain}\0{wanted.name}".encode()).hexdigest()[:16]
+    wanted = planned(corpus, embedder)
+    key, older = _key(domain, wanted), _key(domain, replace(wanted, recipe=""))
     try:
         with engine.begin() as db:
             db.exec_driver_sql("SELECT pg_advisory_xact_lock(7264, hashtext(%s))", (domain,))  # else two would embed
             found = _manifests(db, domain)
+            if key not in found and older in found:
+                return Made(older, found[older])
             if key not in found:
                 found[key] = _fill(db, domain, key, wanted, corpus, embedder, progress)
             return Made(key, found[key])
@@ -79,17 +81,17 @@ def build(
         raise RetrievalError(f"the index of {domain} could not be built: {error}; nothing was changed") from error
 
 
-def embedders(engine: Engine, domain: str) -> list[str]:
-    """Fingerprints of the embedders that made a domain's generations, oldest first."""
+def embedders(engine: Engine, domain: str) -> list[Maker]:
+    """The embedders that made a domain's generations, oldest first."""
     with engine.connect() as db:
-        return [found.embedder for found in _manifests(db, domain).values()]
+        return [found.maker for found in _manifests(db, domain).values()]
 
 
-def retire(engine: Engine, domain: str, current: Made) -> None:
+def retire(engine: Engine, domain: str, current: Made | None) -> None:
     """Drop every generation of the domain but ``current``; what somebody still reads loses what was deleted."""
     with engine.begin() as db:
         for key, found in _manifests(db, domain).items():
-            if key == current.key:
+            if current and key == current.key:
                 continue
             if db.exec_driver_sql("SELECT pg_try_advisory_xact_lock(%s)", (Made(key, found).lock,)).scalar():
                 db.exec_driver_sql(f"DROP TABLE words_{key}, sentences_{key}, passages_{key}")
@@ -162,6 +164,10 @@ def stems(text: str) -> list[str]:
     return found
 
 
+def _key(domain: str, generation: Generation) -> str:
+    return hashlib.sha256(f"{domain}\0{generation.name}".encode()).hexdigest()[:16]
+
+
 def _manifests(db: Connection, domain: str) -> dict[str, Generation]:
     rows = db.exec_driver_sql(
         "SELECT key, manifest FROM knowledge_generations WHERE domain = %s ORDER BY number", (domain,)
@@ -179,7 +185,7 @@ def _fill(
     embedder: Embedder,
     progress: Progress | None,
 ) -> Generation:
-    others = [other for other, found in _manifests(db, domain).items() if found.embedder == wanted.embedder]
+    others = [other for other, found in _manifests(db, domain).items() if found.maker.fits(wanted.maker)]
     whole, counted, width = [(None, passage) for passage in corpus], 0, 0
     for block in embedded(whole, embedder, known(db, others), progress):
         if not width:

@@ -15,6 +15,7 @@ import numpy as np
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import SQLAlchemyError
 
+from retrieval.copies import distinct
 from retrieval.embedder import Embedder, RetrievalError, Vectors
 from retrieval.fusion import WIDE, best, fuse, hybrid
 from retrieval.generation import Generation, Progress, embedded
@@ -114,12 +115,11 @@ class PostgresIndex:
             candidates = sorted({row for one in rankings for row in one})
             rankings.append(self._by_sentence(db, picks, values, candidates if many else None))
             fused = fuse(rankings)
-            chosen = best(fused, k)
-            found = self._alive(db, chosen)
-            cosine = self._cosine(db, chosen, vector)
-            similar = self._similar(db, chosen, picks)
+            found = distinct(best(fused, len(fused)), k, lambda rows: self._alive(db, rows))
+            cosine = self._cosine(db, list(found), vector)
+            similar = self._similar(db, list(found), picks)
         hits = []
-        for row in (row for row in chosen if row in found):
+        for row in found:
             own = similar[row]
             span = sentences(found[row].text)[own.index(max(own))]
             hits.append(Hit(found[row], fused[row], cosine[row], bm25.get(row, 0.0), max(own), span, own))

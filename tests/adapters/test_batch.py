@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -12,13 +12,12 @@ import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from torch import Tensor
 
 from adapters.base import Base
 from adapters.chat import Message, Sampling
-from adapters.decoder import Piece
 from adapters.engine import EngineBusy, EngineError, Limits, TorchEngine
 from adapters.store import Adapter
+from tests.adapters.waiting import slow_down, until
 
 SYSTEM = Message(
     "system", "Answer only from the sources that stand in the message, in one sentence, and name them all."
@@ -129,6 +128,7 @@ def test_a_shared_beginning_is_computed_once_for_each_adapter(tiny: Base, tiny_a
     assert (prefixes.hits, prefixes.misses) == (2, 2)
     before = prefixes.bytes
     engine.unload(tiny_adapters[0].digest)
+    until(lambda: prefixes.bytes < before)
     assert 0 < prefixes.bytes < before
 
 
@@ -171,19 +171,11 @@ def test_waiting_and_speaking_end_in_time(tiny: Base) -> None:
     ask = [Message("user", "x")]
     held = engine.stream(ask, adapter=None, sampling=Sampling(400, temperature=9.0, seed=1))
     next(held)
-    engine.decoder.step = slowed(engine.decoder.step)  # type: ignore[method-assign, assignment]
+    slow_down(engine)
     with pytest.raises(EngineBusy, match="no slot came free in 0.02 s"):
         list(engine.stream(ask, adapter=None, sampling=LONG))
     with pytest.raises(EngineError, match="longer than 0.2 s"):
         list(held)
-
-
-def slowed(step: Callable[[Sequence[Piece]], list[Tensor]]) -> Callable[[Sequence[Piece]], list[Tensor]]:
-    def slowly(pieces: Sequence[Piece]) -> list[Tensor]:
-        time.sleep(0.01)
-        return step(pieces)
-
-    return slowly
 
 
 def test_a_step_that_fails_ends_its_requests_and_the_next_is_served(single: TorchEngine) -> None:
@@ -205,7 +197,7 @@ def test_an_answer_that_is_not_finite_ends_alone_and_leaves_nothing_behind(
     honest = "".join(stream(engine, Ask(None, 2, 30, 0.0, 0.0, None), tiny_adapters))
     for pair in (engine._residents.get(tiny_adapters[0].digest) or {}).values():
         pair.down.fill_(torch.nan)
-    engine.scheduler.run(engine.scheduler.expel(tiny_adapters[0].digest, EngineError("over")))
+    engine.scheduler.run(engine.scheduler.forget(tiny_adapters[0].digest, list))
     with ThreadPoolExecutor(2) as pool:
         well = pool.submit(lambda: "".join(stream(engine, Ask(None, 2, 30, 0.0, 0.0, None), tiny_adapters)))
         with pytest.raises(EngineError, match="not finite"):

@@ -8,16 +8,19 @@ from pathlib import Path
 import pytest
 import torch
 
+from adapters import proof
 from adapters.base import Base
 from adapters.chat import Message, Sampling
 from adapters.decoder import Weights
 from adapters.engine import EngineError, Limits, TorchEngine
 from adapters.passport import read, write
+from adapters.stack import Group
 from adapters.store import Adapter, AdapterError, digest_of, verify
+from tests.adapters.waiting import slow_down, until
 
 MakeAdapter = Callable[..., Path]
 ASK = [Message("user", "Name three colours, please.")]
-SHORT, LONG = Sampling(max_tokens=12), Sampling(max_tokens=400)
+SHORT, LONG, LONGEST = Sampling(max_tokens=12), Sampling(max_tokens=60), Sampling(max_tokens=1500)
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +38,10 @@ def engine(shared: TorchEngine) -> Iterator[TorchEngine]:
 
 @pytest.fixture
 def tiny_engine(tiny: Base) -> TorchEngine:
-    return TorchEngine(tiny)
+    """So slow that answers can be met half-way."""
+    engine = TorchEngine(tiny, drafts=False)
+    slow_down(engine)
+    return engine
 
 
 def say(engine: TorchEngine, adapter: str | None = None, sampling: Sampling = SHORT, text: str = "") -> str:
@@ -157,13 +163,106 @@ def test_an_unknown_adapter_is_an_error_at_once(engine: TorchEngine) -> None:
         engine.stream(ASK, adapter="f" * 64, sampling=SHORT)
 
 
-def test_unloading_ends_a_running_answer(tiny_engine: TorchEngine, tiny_adapters: list[Adapter]) -> None:
+def test_an_unloaded_adapter_is_forgotten_when_its_last_answer_has_ended(
+    tiny_engine: TorchEngine, tiny_adapters: list[Adapter]
+) -> None:
+    one, other = tiny_adapters[:2]
+    for adapter in (one, other):
+        tiny_engine.load(adapter)
+    alone = say(tiny_engine, one.digest)
+    first = tiny_engine.stream(ASK, adapter=one.digest, sampling=SHORT)
+    second = tiny_engine.stream(ASK, adapter=one.digest, sampling=LONGEST)
+    begun, _ = next(first), next(second)
+    tiny_engine.unload(one.digest)
+    assert begun + "".join(first) == alone
+    assert one.digest in tiny_engine.resident()
+    second.close()  # type: ignore[attr-defined]
+    assert tiny_engine.adapters() == [other]
+    assert set(tiny_engine.resident()) == {other.digest}
+    with pytest.raises(AdapterError, match="not loaded"):
+        tiny_engine.stream(ASK, adapter=one.digest, sampling=SHORT)
+    tiny_engine.unload(one.digest)  # nothing is left to do
+    tiny_engine.load(one)
+    assert say(tiny_engine, one.digest) == alone
+
+
+def test_an_adapter_that_is_loaded_again_before_its_last_answer_ends_stays(
+    tiny_engine: TorchEngine, tiny_adapters: list[Adapter]
+) -> None:
     tiny_engine.load(tiny_adapters[0])
     running = tiny_engine.stream(ASK, adapter=tiny_adapters[0].digest, sampling=LONG)
     next(running)
     tiny_engine.unload(tiny_adapters[0].digest)
-    with pytest.raises(AdapterError, match="not loaded"):
-        list(running)
+    tiny_engine.load(tiny_adapters[0])
+    assert list(running)
+    assert say(tiny_engine, tiny_adapters[0].digest)
+
+
+def widths(engine: TorchEngine) -> dict[tuple[int, str], int]:
+    return {
+        (number, name): group.width
+        for number, layer in enumerate(engine.decoder.layers)
+        for name, group in layer.groups.items()
+    }
+
+
+def test_lanes_are_as_wide_as_the_widest_adapter_in_memory(
+    tiny_engine: TorchEngine, tiny_adapters: list[Adapter]
+) -> None:
+    narrow, wide = tiny_adapters[0], tiny_adapters[3]  # both at q_proj, rank 2 and 5
+    tiny_engine.load(narrow)
+    before, alone = widths(tiny_engine), say(tiny_engine, narrow.digest, LONG)
+    running = tiny_engine.stream(ASK, adapter=narrow.digest, sampling=LONG)
+    begun = next(running)
+    tiny_engine.load(wide)
+    assert widths(tiny_engine)[1, "qkv"] > before[1, "qkv"]
+    tiny_engine.unload(wide.digest)
+    until(lambda: widths(tiny_engine) == before)
+    assert begun + "".join(running) == alone
+    tiny_engine.unload(narrow.digest)
+    until(lambda: not any(widths(tiny_engine).values()))
+
+
+def test_a_refused_adapter_leaves_the_lanes_as_they_were(
+    tiny_engine: TorchEngine, tiny_adapters: list[Adapter], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tiny_engine.load(tiny_adapters[0])
+    before = widths(tiny_engine)
+    monkeypatch.setattr(proof, "EFFECT", 1e9)
+    with pytest.raises(AdapterError, match="no effect"):
+        tiny_engine.load(tiny_adapters[3])
+    until(lambda: widths(tiny_engine) == before)
+
+
+def test_those_who_speak_go_on_where_memory_runs_out_for_wider_lanes(
+    tiny_engine: TorchEngine, tiny_adapters: list[Adapter], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    narrow, wide = tiny_adapters[:2]  # where both are, and where only the wide one is
+    tiny_engine.load(narrow)
+    alone = say(tiny_engine, narrow.digest, LONG)
+    running = tiny_engine.stream(ASK, adapter=narrow.digest, sampling=LONG)
+    begun = next(running)
+    resize, done = Group.resize, list[int]()
+
+    def full(group: Group, width: int, lanes: int) -> None:
+        if done:
+            raise MemoryError
+        resize(group, width, lanes)
+        done.append(width)
+
+    monkeypatch.setattr(Group, "resize", full)
+    with pytest.raises(MemoryError):
+        tiny_engine.load(wide)
+    monkeypatch.undo()
+    assert begun + "".join(running) == alone
+
+
+def test_too_large_a_rank_is_refused_with_what_to_do(tiny: Base, tiny_adapters: list[Adapter]) -> None:
+    engine = TorchEngine(tiny, rank=4)
+    engine.load(tiny_adapters[2])
+    with pytest.raises(AdapterError, match=r"has rank 5 at model\S+q_proj, at most 4 .* raise ASSISTANT_ADAPTER_RANK"):
+        engine.load(tiny_adapters[3])
+    assert engine.adapters() == [tiny_adapters[2]]
 
 
 def test_too_long_a_prompt_is_refused_with_numbers(engine: TorchEngine) -> None:

@@ -22,6 +22,7 @@ from adapters.wire import Patience, Server
 from assistant.app import engine
 from assistant.settings import load
 from tests.adapters.server import PLAIN, Fake, Faults, serving
+from tests.adapters.waiting import until
 
 ASK = [Message("system", "Be brief."), Message("user", "Name three colours, please.")]
 SHORT = Sampling(max_tokens=8)
@@ -216,6 +217,74 @@ def test_an_adapter_that_is_changed_behind_our_back_is_found_out_and_replaced(
         time.sleep(0.1)
         say(engine, adapter.digest)
     assert say(engine, adapter.digest) == said
+
+
+def test_an_unloaded_adapter_leaves_the_server_when_its_last_answer_has_ended(
+    remote: RemoteEngine, server: Fake, tiny_adapters: list[Adapter]
+) -> None:
+    one, other = tiny_adapters[:2]
+    for adapter in (one, other):
+        remote.load(adapter)
+    said, name = say(remote, one.digest), name_of(one.digest)
+    server.faults.hold_after = 1
+    running = remote.stream(ASK, adapter=one.digest, sampling=SHORT)
+    begun = next(iter(running))
+    remote.unload(one.digest)
+    assert remote.adapters() == [one, other] and name in server.models
+    server.faults.held.set()
+    assert begun + "".join(running) == said
+    until(lambda: name not in server.models)
+    assert remote.adapters() == [other]
+    with pytest.raises(AdapterError, match="not loaded"):
+        remote.stream(ASK, adapter=one.digest, sampling=SHORT)
+    remote.unload(one.digest)  # nothing is left to do
+    assert [path for path, _ in server.asked].count("unload_lora_adapter") == 1
+    remote.load(one)
+    assert say(remote, one.digest) == said
+
+
+def test_a_server_that_has_forgotten_an_adapter_already_lets_it_go(
+    remote: RemoteEngine, server: Fake, tiny_adapters: list[Adapter], caplog: pytest.LogCaptureFixture
+) -> None:
+    one, other = tiny_adapters[:2]
+    for adapter in (one, other):
+        remote.load(adapter)
+    server.models.pop(name_of(one.digest))
+    remote.unload(one.digest)
+    until(lambda: "was to forget adapter" in caplog.text)
+    remote.load(tiny_adapters[2])  # nobody misses it among the neighbours
+    assert remote.adapters() == [other, tiny_adapters[2]]
+
+
+def told() -> bool:
+    """Whether nobody is telling a server to forget an adapter."""
+    return all(thread.name != "adapters-unload" for thread in threading.enumerate())
+
+
+def test_a_proof_that_was_to_be_repeated_is_not_when_its_adapter_has_left(
+    remote: RemoteEngine, server: Fake, tiny_adapters: list[Adapter]
+) -> None:
+    adapter = tiny_adapters[0]
+    remote.load(adapter)
+    remote.unload(adapter.digest)
+    until(told)
+    asked = len(server.asked)
+    remote._renewing.acquire()
+    remote._repeat(adapter)
+    assert len(server.asked) == asked
+
+
+def test_an_adapter_that_is_loaded_again_before_the_server_is_told_stays(
+    remote: RemoteEngine, server: Fake, tiny_adapters: list[Adapter]
+) -> None:
+    adapter = tiny_adapters[0]
+    remote.load(adapter)
+    with remote._mutex:  # another one proves itself
+        remote.unload(adapter.digest)
+        remote.load(adapter)
+    until(told)
+    assert say(remote, adapter.digest)
+    assert "unload_lora_adapter" not in {path for path, _ in server.asked}
 
 
 def test_a_failing_server_is_asked_again_and_then_given_up(remote: RemoteEngine, server: Fake) -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,9 +10,9 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from adapters.base import Base
 from adapters.passport import read
-from adapters.record import RECORD
-from adapters.shelf import Shelf, ShelfError
-from adapters.store import AdapterError, digest_of, verify
+from adapters.record import RECORD, Entry, Record
+from adapters.shelf import Shelf, ShelfError, sign_folder
+from adapters.store import WEIGHTS, AdapterError, digest_of, verify
 
 MakeAdapter = Callable[..., Path]
 Edit = Callable[[list[str]], list[str]]
@@ -49,6 +50,34 @@ def test_a_candidate_becomes_current_and_is_rolled_back(
     assert digest_of(shelf.current("garden")) == shipped
     with pytest.raises(ShelfError, match="nothing to go back to"):
         shelf.rollback("garden", "ben")
+
+
+def test_what_speaks_is_not_promoted_again_and_can_be_rolled_back(
+    shelf: Shelf, tmp_path: Path, make_adapter: MakeAdapter
+) -> None:
+    shipped = digest_of(shelf.current("garden"))
+    with pytest.raises(ShelfError, match="speaks in all conversations already"):
+        shelf.promote("garden", shipped, "ann", {})
+    assert shelf.before("garden") is None
+    new = shelf.add("garden", trained(tmp_path, make_adapter, 1), "ann")
+    shelf.promote("garden", new.digest, "ann", {})
+    with pytest.raises(ShelfError, match="speaks in all conversations already"):
+        shelf.promote("garden", new.digest, "ben", {})
+    assert len(shelf.entries()) == 2 and shelf.before("garden") == shipped
+    assert shelf.rollback("garden", "ben") == shipped
+    assert shelf.before("garden") is None
+
+
+def test_a_second_promotion_in_an_old_record_hides_nothing_to_go_back_to(
+    shelf: Shelf, tmp_path: Path, make_adapter: MakeAdapter
+) -> None:
+    shipped = digest_of(shelf.current("garden"))
+    new = shelf.add("garden", trained(tmp_path, make_adapter, 1), "ann").digest
+    shelf.promote("garden", new, "ann", {})
+    Record(shelf.home / RECORD).append(
+        lambda entries: Entry("2026-01-05", "ann", "promote", "garden", new, new, {}, "", entries[-1].sha256)
+    )
+    assert shelf.rollback("garden", "ben") == shipped
 
 
 def test_a_canary_speaks_beside_the_current_one_until_something_ends_it(
@@ -144,6 +173,31 @@ def test_signing_changes_our_copy_and_not_what_came_with_the_product(shelf: Shel
     assert read(shipped) == papers
     assert verify(shelf.current("garden"), base, key.public_key()).digest == digest_of(shipped)
     assert states(shelf) == [(digest_of(shipped)[:8], "current")]
+
+
+def test_one_signed_elsewhere_is_taken_in_and_replaces_the_passport_of_its_copy(
+    shelf: Shelf, tmp_path: Path, make_adapter: MakeAdapter, base: Base
+) -> None:
+    key, folder = Ed25519PrivateKey.generate(), trained(tmp_path, make_adapter, 1)
+    with pytest.raises(AdapterError, match="run 'assistant adapters sign --folder FOLDER --key KEY'"):
+        verify(folder, base, key.public_key())
+    held = shelf.add("garden", folder, "ann")
+    weights = (held.folder / WEIGHTS).stat().st_mtime_ns
+    unsigned = shutil.copytree(folder, tmp_path / "unsigned")
+    assert sign_folder(folder, key) == held.digest
+    for again in (folder, unsigned):
+        shelf.add("garden", again, "ann")
+        assert verify(held.folder, base, key.public_key()).digest == held.digest
+    assert (held.folder / WEIGHTS).stat().st_mtime_ns == weights and len(shelf.entries()) == 1
+
+
+def test_what_its_passport_does_not_speak_of_is_not_signed(tmp_path: Path, make_adapter: MakeAdapter) -> None:
+    folder = trained(tmp_path, make_adapter, 1)
+    weights = folder / WEIGHTS
+    weights.write_bytes(weights.read_bytes()[:-1] + b"x")
+    with pytest.raises(AdapterError, match="its passport says .* nothing was signed"):
+        sign_folder(folder, Ed25519PrivateKey.generate())
+    assert read(folder).signature is None
 
 
 def test_old_retired_adapters_are_removed_and_stay_in_the_record(

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import signal
+import subprocess
+import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -9,7 +12,7 @@ import pytest
 import torch
 from torch import nn
 
-from adapters import adversarial, examples
+from adapters import adversarial, examples, methods
 from adapters.base import Base, load
 from adapters.chat import Message
 from adapters.engine import TorchEngine
@@ -147,3 +150,116 @@ def test_preferences_raise_the_better_answer_over_the_worse(tiny: Base, tmp_path
     assert passport.after["validation_loss"] < 0.6
     engine = TorchEngine(own)
     engine.load(verify(tmp_path / "polite", own))
+
+
+def test_examples_of_one_answer_are_held_out_together(tiny: Base, tmp_path: Path) -> None:
+    answers = [f"The code of shelf {n // 2} is {n // 2}7." for n in range(8)]
+    chats = [[Message("user", f"Which code is {n}?"), Message("assistant", text)] for n, text in enumerate(answers)]
+    passport = train(tiny_base(tiny), chats, tmp_path / "codes", replace(QUICK, validation=0.125))
+    assert passport.counts == {"train": 6, "validation": 2, "dropped": 0}
+
+
+# what a process of its own runs and kills itself in: a training, with the step given
+KILLED = """
+import os, signal, sys
+from dataclasses import replace
+from pathlib import Path
+import torch
+from adapters.base import load
+from adapters.train import train
+from tests.adapters.test_train import LONG, MANY
+from tests.adapters.tiny import tiny_base
+
+torch.set_num_threads(1)
+def kill(_, step, __):
+    if step == int(sys.argv[3]):
+        os.kill(os.getpid(), signal.SIGKILL)
+train(tiny_base(load(sys.argv[1], dtype="float32", device="cpu")), MANY, Path(sys.argv[2]), LONG, kill)
+"""
+MANY = [[Message("user", f"Say the code of {n}."), Message("assistant", f"Code {n}7 [1]")] for n in range(200)]
+# so much time that the schedule follows the steps alone
+LONG = replace(QUICK, epochs=2, learning_rate=2e-2, dropout=0.1, validation=0.1, max_minutes=1e9)
+
+
+def test_a_training_that_is_killed_within_an_epoch_ends_with_the_same_weights(tiny: Base, tmp_path: Path) -> None:
+    own, killed = tiny_base(tiny), tmp_path / "killed"
+    straight = train(own, MANY, tmp_path / "straight", LONG)
+    process = subprocess.run(
+        [sys.executable, "-c", KILLED, str(own.folder), str(killed), "143"],
+        cwd=Path(__file__).parents[2], capture_output=True, text=True, timeout=300, check=False,
+    )  # fmt: skip
+    assert process.returncode == -signal.SIGKILL, process.stderr
+    steps: list[int] = []
+    resumed = train(own, MANY, killed, replace(LONG, max_minutes=1e8), lambda _, step, __: steps.append(step))
+    assert steps[0] == 141  # 50 steps into the second epoch of 90
+    assert resumed.weights == straight.weights and resumed.after == straight.after
+
+
+@pytest.mark.parametrize(
+    ("changes", "goes_on"),
+    [
+        ({"max_minutes": 5.0}, True),
+        ({"patience": 1}, True),
+        ({"epochs": 3}, False),
+        ({"rank": 4}, False),
+    ],
+    ids=str,
+)
+def test_only_the_same_training_goes_on(tiny: Base, tmp_path: Path, changes: dict[str, Any], goes_on: bool) -> None:
+    def kill(_: str, step: int, __: int) -> None:
+        if step == 5:
+            raise KilledError
+
+    own = tiny_base(tiny)
+    with pytest.raises(KilledError):
+        train(own, CHATS, tmp_path, QUICK, kill)
+    kept = (tmp_path / ".checkpoint").read_bytes()
+    steps: list[int] = []
+    recipe = replace(QUICK, **changes)
+    if goes_on:
+        train(own, CHATS, tmp_path, recipe, lambda _, step, __: steps.append(step))
+        assert steps[0] == 4
+        return
+    (name, now), *_ = changes.items()
+    said = f"{name} {getattr(QUICK, name)} there and {now} here; choose another folder"
+    with pytest.raises(TrainError, match=said):
+        train(own, CHATS, tmp_path, recipe, lambda _, step, __: steps.append(step))
+    assert not steps and (tmp_path / ".checkpoint").read_bytes() == kept
+
+
+def test_where_the_schedule_does_not_know_them_more_epochs_go_on(tiny: Base, tmp_path: Path) -> None:
+    def kill(_: str, step: int, __: int) -> None:
+        if step == 5:
+            raise KilledError
+
+    own, recipe = tiny_base(tiny), replace(QUICK, schedule="constant", warmup=0.0)
+    with pytest.raises(KilledError):
+        train(own, CHATS, tmp_path, recipe, kill)
+    steps: list[int] = []
+    train(own, CHATS, tmp_path, replace(recipe, epochs=3), lambda _, step, __: steps.append(step))
+    assert steps == [4, 5, 6, 7, 8, 9]
+
+
+def test_a_missing_extra_is_named_before_anything_is_done(
+    tiny: Base, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "tensorboard", None)  # as where it is not installed
+    with pytest.raises(TrainError, match=r"tensorboard, which .* pip install 'domain-assistant\[train\]'"):
+        train(tiny_base(tiny), CHATS, tmp_path / "codes", QUICK)
+    assert not (tmp_path / "codes").exists()
+
+
+def test_an_adapter_says_how_it_was_trained(tiny: Base, tmp_path: Path) -> None:
+    own = tiny_base(tiny)
+    recipe = replace(QUICK, method="rslora", rank=4, alpha=12, layers=1)
+    train(own, CHATS, tmp_path / "first", recipe)
+    start = verify(tmp_path / "first", own)
+    made = methods.choices_of(start)
+    assert made | {"targets": set(made["targets"])} == {
+        "method": "rslora", "rank": 4, "alpha": 12, "layers": 1, "targets": set(recipe.targets),
+    }  # fmt: skip
+    triples = [([Message("user", f"Say the code of {n}.")], f"Code {n}7", "I will not say it.") for n in range(10, 18)]
+    preferred = prefer(own, triples, tmp_path / "second", replace(QUICK, **made), start=start)
+    assert preferred.recipe["start"] == start.digest
+    with pytest.raises(AdapterError, match="was trained by rslora with alpha 12"):
+        prefer(own, triples, tmp_path / "third", replace(QUICK, **made | {"alpha": 8}), start=start)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -11,8 +12,9 @@ from pathlib import Path
 
 import pytest
 import typer
-from typer.testing import CliRunner
+from typer.testing import CliRunner, Result
 
+from adapters.passport import check_signature, public_key, read
 from adapters.shelf import Shelf
 from assistant import cli
 from assistant.app import SHIPPED_ADAPTERS
@@ -124,6 +126,23 @@ def test_a_canary_is_listed_with_its_turns_and_stopped(tmp_path: Path) -> None:
     assert "ann: canary 10% " + new.digest[:16] in said("show", "finance")
     assert new.digest in said("stop", "finance", "--by", "ben")
     assert shelf.resolve("finance", new.digest).state == "candidate"
+
+
+def test_an_adapter_is_signed_in_its_folder_without_a_server(tmp_path: Path) -> None:
+    folder = shutil.copytree(SHIPPED_ADAPTERS / "medical", tmp_path / "trained")
+    private, public = tmp_path / "private.pem", tmp_path / "public.pem"
+
+    def said(*arguments: str) -> Result:
+        return CliRunner().invoke(cli.app, ["adapters", *arguments], env={"ASSISTANT_HOME": str(tmp_path / "home")})
+
+    assert said("keygen", str(private), str(public)).exit_code == 0
+    result = said("sign", "--folder", str(folder), "--key", str(private))
+    assert result.exit_code == 0 and "is signed" in result.output, result.output
+    check_signature(read(folder), public_key(public))
+    assert not (tmp_path / "home").exists()
+    for wrong in ((), ("medical",), ("medical", "0" * 64, "--folder", str(folder))):
+        result = said("sign", *wrong, "--key", str(private))
+        assert result.exit_code == 2 and "give NAME and DIGEST, or --folder alone" in result.output
 
 
 def test_a_token_is_printed_once_listed_and_revoked(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ import pytest
 from assistant import detectors
 from assistant.detectors import CARD, GUARD, NAMES, WEIGHTS, DetectorError, Signals, load, shipped
 from assistant.hearing import hear
+from assistant.record import LONGEST
 from retrieval.embedder import SentenceEmbedder
 
 
@@ -38,6 +39,15 @@ def signals(embedder: SentenceEmbedder, text: str) -> Signals:
 )
 def test_what_no_pattern_holds_is_sensed(embedder: SentenceEmbedder, text: str, name: str) -> None:
     assert signals(embedder, text).seen(name)
+
+
+@pytest.mark.parametrize("place", [40, 300, 1300])
+def test_danger_is_sensed_anywhere_in_a_long_text_without_marks(embedder: SentenceEmbedder, place: int) -> None:
+    words = "the bank said the rate on my loan would stay the same and i pay it back each month ".split() * 80
+    words[place:place] = "i cant see a way out any more and i have my pills here".split()
+    text = " ".join(words)
+    assert len(text) < LONGEST
+    assert signals(embedder, text).seen("crisis")
 
 
 @pytest.mark.parametrize(

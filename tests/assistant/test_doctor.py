@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 from collections import namedtuple
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from assistant import doctor, models
+from adapters.base import load
+from adapters.engine import TorchEngine
+from assistant import doctor, models, packs
 from assistant.doctor import Symptom
+from assistant.packs import Packs
 from assistant.settings import Settings
 from assistant.store import Store
 from assistant.users import Users
 from assistant.wheels import ModelsError
+from retrieval.embedder import SentenceEmbedder
+from tests.adapters.tiny import tiny_adapter, tiny_base
 
 Usage = namedtuple("Usage", "total used free")
 
@@ -63,6 +69,24 @@ def test_accounts_are_counted_and_a_broken_database_fails(tmp_path: Path) -> Non
     assert "1 accounts, 1 of them" in by_name(settings)["state"].found
     (tmp_path / "state.db").write_bytes(b"no database at all, and long enough to be read as one" * 20)
     assert by_name(settings)["state"].state == "fails"
+
+
+def test_each_adapter_is_named_with_the_memory_that_it_takes(
+    tmp_path: Path, models_dir: Path, embedder: SentenceEmbedder, tiny_pack: Callable[..., Path], store: Store,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    monkeypatch.setattr(packs, "SHIPPED", tmp_path / "none")  # the shipped packs would take a minute
+    base = tiny_base(load(models_dir / models.CHAT.name, dtype="float32", device="cpu"))
+    engine, adapter = TorchEngine(base), tiny_adapter(base, tmp_path / "library", 0)
+    engine.load(adapter)
+    pack = tiny_pack(tmp_path / "pack", adapter="library")
+    live = Packs(store, tmp_path, embedder, lambda _: adapter, (pack,))
+    found = doctor._adapters(live, engine)
+    values = 2 * 2 * (64 + 128) + 2 * 2 * (96 + 64)  # rank 2 in two layers at qkv and down
+    assert found.state == "ok"
+    assert found.found.startswith(f"library {adapter.digest[:12]} ({4 * values / 1e6:.2f} MB in memory): passports fit")
+    engine.unload(adapter.digest)
+    assert doctor._adapters(live, engine).found.startswith(f"library {adapter.digest[:12]}: passports fit")
 
 
 def test_what_stops_the_product_from_opening_is_said(tmp_path: Path) -> None:

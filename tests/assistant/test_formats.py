@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import zipfile
 from pathlib import Path
 
 import pandas
@@ -10,6 +11,7 @@ import pytest
 
 from assistant.dataset import DataError
 from assistant.formats import read
+from retrieval.files.budget import BIGGEST
 
 SHAREGPT = [{"conversations": [{"from": "human", "value": "Hi"}, {"from": "gpt", "value": "Hello"}]}]
 ALPACA = [{"instruction": "Add", "input": "1 and 2", "output": "3"}]
@@ -66,6 +68,16 @@ def test_what_does_not_fit_is_refused_with_the_reason(tmp_path: Path, name: str,
     with pytest.raises(DataError) as caught:
         read(tmp_path / name, {"text": "body"} if "words" in content else None)
     assert reason in str(caught.value) and name in str(caught.value)
+
+
+def test_a_spreadsheet_that_unpacks_to_too_much_or_is_damaged_is_not_opened(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "a.xlsx", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("xl/worksheets/sheet1.xml", bytes(BIGGEST + 1))
+    with pytest.raises(DataError, match="it unpacks to 104,857,601 bytes; at most 104,857,600 are read$"):
+        read(tmp_path / "a.xlsx")
+    (tmp_path / "b.xlsx").write_bytes((tmp_path / "a.xlsx").read_bytes().replace(b"PK\x01\x02", b"PK\x09\x09"))
+    with pytest.raises(DataError, match="b.xlsx: cannot be read as a table"):
+        read(tmp_path / "b.xlsx")
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:

@@ -25,9 +25,9 @@ FACTS = [
 GRAPH = Graph([Related(a, b, c, d, d.title(), f"Source of {d}") for a, b, c, d in FACTS])
 
 
-def hit(article: str) -> Hit:
-    (one,) = passages(Document(article, article.title(), "Some text.", "s"))
-    return Hit(one, 1.0, 1.0, 1.0, 1.0, (0, 4))
+def hit(article: str, text: str = "Some text.") -> Hit:
+    (one,) = passages(Document(article, article.title(), f"{text} A cold.", "s"))
+    return Hit(one, 1.0, 1.0, 1.0, 1.0, (0, len(text)))
 
 
 @pytest.mark.parametrize(
@@ -45,6 +45,24 @@ def hit(article: str) -> Hit:
 )
 def test_facts_of_what_a_question_names_are_near(question: str, articles: tuple[str, ...], found: list[str]) -> None:
     assert sorted(one.object for one in GRAPH.near(question, [hit(name) for name in articles])) == sorted(found)
+
+
+@pytest.mark.parametrize(
+    ("question", "text", "found"),
+    [
+        ("Is this painkiller safe with my tablets?", "Aspirin thins the blood.", ["a painkiller"]),
+        ("Is a cold worse than this painkiller?", "Aspirin thins the blood.", ["a week", "a painkiller"]),
+        ("What do I pay if I bring it late?", "The late fee is due.", []),  # no word beside the entity's own
+        ("Is it due after 10 days?", "The late fee is due.", ["0.25 euros a day"]),
+        ("Is it due after 10 hours?", "The late fee is due.", []),  # a number is not enough
+        ("How many days?", "The fee is due.", []),
+        ("Is this painkiller safe?", "It thins the blood.", []),
+    ],
+)
+def test_facts_of_what_the_best_sentences_name_come_after_those_of_the_question(
+    question: str, text: str, found: list[str]
+) -> None:
+    assert [one.object for one in GRAPH.near(question, [hit("other", text)])] == found
 
 
 def test_other_numbers_are_other_entities() -> None:

@@ -105,6 +105,43 @@ def test_every_source_backs_itself(sentence: str) -> None:
     assert score(sentence, MEDICINES) == 1.0
 
 
+CHINESE = (
+    "未使用的商品可在三十天内退货。如果商品已损坏，请在周三之前联系客服。伤口冷却至少二十分钟。每天服用维生素B12一次。"
+)
+(RULES,) = passages(Document("rules", "规定", f"## 退货\n{CHINESE}", "A rule"))
+
+
+@pytest.mark.parametrize(
+    "sentence",
+    [
+        *(CHINESE[a:b] for a, b in spans(CHINESE)),
+        "未使用的商品可在30天内退货。",
+        "您未使用的商品可在三十天内退货！",
+        "伤口冷却至少 20 分钟。",
+    ],
+)
+def test_a_chinese_sentence_is_backed_by_the_span_that_says_it(sentence: str) -> None:
+    assert score(sentence, RULES) == 1.0
+
+
+@pytest.mark.parametrize(
+    "sentence",
+    [
+        "未使用的商品不可在三十天内退货。",  # a negation more
+        "使用的商品可在三十天内退货。",  # a negation less
+        "未使用的商品可在四十天内退货。",  # another figure
+        "未使用的商品可在30年内退货。",  # another unit
+        "如果商品已损坏，请在周四之前联系客服。",
+        "请在周三之前联系客服。",  # a condition left out
+        "伤口冷却二十分钟。",  # a limit left out
+        "伤口冷却最多二十分钟。",
+        "每天服用维生素B6一次。",
+    ],
+)
+def test_a_changed_chinese_sentence_is_not_backed_in_full(sentence: str) -> None:
+    assert score(sentence, RULES) < 1.0
+
+
 def test_the_number_of_one_neighbour_does_not_pass_with_the_words_of_the_other() -> None:
     (text,) = passages(Document("a", "A", "## B\nBooks cost 5 euros. Posters of the museum cost 9 euros.", "s"))
     assert score("Posters of the museum cost 9 euros.", text) == 1.0

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from assistant.intake import About, Draft, Skipped, drafts, identity, redraft
+from assistant.intake import About, Draft, IntakeError, Skipped, drafts, fitted, identity, redraft
+from retrieval.library import Entry
 
 TEXT = "# Fleet\n\n## Booking\nVehicles are booked in the calendar.\n\n## Fees\nA car costs 3 euros."
 
@@ -69,6 +71,64 @@ def test_orders_to_the_assistant_are_pointed_out(file: Path) -> None:
     assert one(file).notes == ("“Fleet Rules > Tips” gives orders to an assistant; it will not be answered from",)
 
 
+STORED = Entry("files/fleet-rules.md", "Fleet Rules.md", "2026-01-05T08:00:00+00:00", "Cars", "Manual", "2026-01-01", "MIT", "board", 2)  # fmt: skip
+
+
+def test_a_new_version_keeps_who_may_read_it_and_what_a_person_said(file: Path) -> None:
+    fit = fitted(one(file), replace(STORED, said=frozenset({"title", "source", "licence"})))
+    assert {(p.title, p.source, p.licence, p.access) for p in fit.passages} == {("Cars", "Manual", "MIT", "board")}
+    assert fit.said == {"title", "source", "licence"}
+    assert fit.notes == ("replaces the version of 2026-01-05, for board",)
+    said = fitted(one(file, About("Fleet", "Handbook", licence="CC0-1.0", access="")), fit.replaces)
+    assert {(p.title, p.source, p.licence, p.access) for p in said.passages} == {("Fleet", "Handbook", "CC0-1.0", "")}
+    assert said.notes == ("replaces the version of 2026-01-05, for everybody; that one is for board",)
+
+
+def test_a_new_version_has_the_title_of_the_file_where_nobody_gave_it_one(file: Path) -> None:
+    fit = fitted(one(file), STORED)
+    assert (fit.document.title, fit.document.source, fit.document.licence) == ("Fleet", "Manual", "MIT")
+    file.write_text("---\nsource: Intranet\nlicence: CC0-1.0\n---\nText.")
+    fit = fitted(one(file), STORED)
+    assert (fit.document.source, fit.document.licence, fit.said) == ("Intranet", "CC0-1.0", frozenset())
+
+
+def test_what_a_person_leaves_as_it_is_shown_was_not_said(file: Path) -> None:
+    fit = fitted(one(file), STORED)
+    shown = About(fit.document.title, fit.document.source, fit.document.date, fit.document.licence, "board")
+    same = redraft(fit, shown, fit.editable)
+    assert same == fit and fitted(same, None).document.access == ""
+    opened = redraft(fit, replace(shown, access="", title="Cars"), fit.editable)
+    assert (opened.document.access, opened.said) == ("", frozenset({"title"}))
+    assert fitted(opened, replace(STORED, access="staff")).document.access == ""
+
+
+def test_a_group_that_nobody_is_in_is_pointed_out(file: Path) -> None:
+    draft = one(file, About(access="board"))
+    assert fitted(draft, None, {"staff"}).notes == ("nobody is in group board yet",)
+    assert fitted(draft, None, {"board"}).notes == fitted(draft, None).notes == ()
+
+
+def test_two_files_of_one_name_do_not_replace_each_other(tmp_path: Path) -> None:
+    for name in ("hr/policy.md", "it/policy.md", "it/Policy.md"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(f"## Rule\nThe rule of {name}.")
+    taken: dict[str, str] = {}
+    first, second = (list(drafts(tmp_path / name / "policy.md", About(), taken=taken)) for name in ("hr", "it"))
+    assert isinstance(first[0], Draft)
+    reason = f"{tmp_path}/hr/policy.md has its name; rename one, or add the folder that holds both"
+    assert second == [Skipped("policy.md", reason)]
+    assert [type(found) for found in drafts(tmp_path, About())] == [Draft, Draft, Skipped]
+
+
+def test_a_date_is_one_or_is_refused_and_is_never_the_day_of_adding(file: Path) -> None:
+    with pytest.raises(IntakeError, match="^'01.02.2025' is no date; write YYYY-MM-DD$"):
+        About(date="01.02.2025")
+    os.utime(file, (1_700_000_000, 1_700_000_000))
+    assert one(file).document.date == "2023-11-14"
+    (upload,) = drafts(file, About(), "Fleet Rules.md")  # its own date is that of a copy
+    assert isinstance(upload, Draft) and upload.document.date == ""
+
+
 def test_a_missing_path_and_a_broken_file_are_named_and_the_others_go_in(file: Path) -> None:
     (file.parent / "broken.pdf").write_text("%PDF")
     (file.parent / "empty.md").write_text("# Only a title\n")
@@ -83,7 +143,10 @@ def test_a_missing_path_and_a_broken_file_are_named_and_the_others_go_in(file: P
     ("file", "expected"),
     [
         ("Fleet Rules.PDF", "files/fleet-rules.pdf"),
-        ("a.zip/sub dir/x#1.md", "files/a.zip/sub-dir/x-1.md"),
+        ("a.zip/sub dir/x 1.md", "files/a.zip/sub-dir/x-1.md"),
+        ("Cafe\u0301.md", "files/café.md"),
+        ("C++.md", "files/c-.md-51810adc"),
+        ("C#.md", "files/c-.md-95b60d88"),
         ("退货.txt", "files/退货.txt"),
         ("../../etc/passwd", "files/etc/passwd"),
     ],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -25,21 +26,30 @@ from assistant.turn import Parts
 from domains.pack import DomainError
 from retrieval.embedder import SentenceEmbedder
 from tests.adapters.tiny import tiny_adapter, tiny_base
+from tests.adapters.waiting import until
 
 TinyPack = Callable[..., Path]
+UNEXAMINED = {"least": {"must_answer_answered": 0}}  # the small exam has no such question
 
 
 class Installation:
-    """One pack, a tiny engine, and a shelf whose product came with one adapter."""
+    """One pack or more, a tiny engine, and a shelf whose product came with an adapter for each."""
 
-    def __init__(self, home: Path, models_dir: Path, embedder: SentenceEmbedder, pack: Path, store: Store) -> None:
+    def __init__(self, home: Path, models_dir: Path, embedder: SentenceEmbedder, store: Store, *packs: Path) -> None:
         self.home, self.live, self.store = home, list[Parts](), store
         self.canaries: dict[str, tuple[Canary, Adapter]] = {}
-        base = tiny_base(load(models_dir / models.CHAT.name, dtype="float32", device="cpu"))
-        self.engine = TorchEngine(base)
-        tiny_adapter(base, home / "shipped" / "library", 0)
-        self.trained = tiny_adapter(base, home / "trained", 1)
-        shelf = Shelf(home / "adapters", (home / "shipped",))
+        self.base = tiny_base(load(models_dir / models.CHAT.name, dtype="float32", device="cpu"))
+        self.engine = TorchEngine(self.base)
+        for folder in packs:
+            tiny_adapter(self.base, home / "shipped" / folder.name, 0)
+        self.trained = tiny_adapter(self.base, home / "trained", 1)
+        self._embedder, self._folders = embedder, packs
+        self.start()
+
+    def start(self) -> None:
+        """Open everything, also once more: a server that is started again."""
+        base, home, embedder = self.base, self.home, self._embedder
+        shelf = self.beside()
 
         def adapter(name: str) -> Adapter:
             found = adapters_store.verify(shelf.current(name), base)
@@ -51,14 +61,18 @@ class Installation:
             sampling = Sampling(max_tokens=16)
             self.live[:] = [Parts(self.engine, embedder, trained, enabled, sampling, canaries=self.canaries)]
 
-        self.packs = Packs(store, home, embedder, adapter, (pack,), serve)
+        self.packs = Packs(self.store, home, embedder, adapter, self._folders, serve)
         self.life = Life(
             shelf, self.packs, self.engine, lambda: self.live[0], lambda folder: adapters_store.verify(folder, base),
-            store, self.canaries,
+            self.store, self.canaries,
         )  # fmt: skip
 
-    def speaker(self) -> str:
-        adapter = self.live[0].packs["library"].adapter
+    def beside(self) -> Shelf:
+        """The shelf as another process sees it."""
+        return Shelf(self.home / "adapters", (self.home / "shipped",))
+
+    def speaker(self, pack: str = "library") -> str:
+        adapter = self.live[0].packs[pack].adapter
         assert adapter is not None
         return adapter.digest
 
@@ -73,7 +87,23 @@ def installation(
     monkeypatch: pytest.MonkeyPatch,
 ) -> Installation:
     monkeypatch.setattr(packs, "SHIPPED", tmp_path / "none")  # the shipped packs would take a minute
-    return Installation(tmp_path, models_dir, embedder, tiny_pack(tmp_path / "pack", adapter="library"), store)
+    pack = tiny_pack(tmp_path / "library", adapter="library", gate=UNEXAMINED)
+    return Installation(tmp_path, models_dir, embedder, store, pack)
+
+
+@pytest.fixture
+def two(
+    tmp_path: Path,
+    models_dir: Path,
+    embedder: SentenceEmbedder,
+    tiny_pack: TinyPack,
+    store: Store,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Installation:
+    """An archive beside the library."""
+    monkeypatch.setattr(packs, "SHIPPED", tmp_path / "none")
+    folders = [tiny_pack(tmp_path / name, name=name, adapter=name) for name in ("archive", "library")]
+    return Installation(tmp_path, models_dir, embedder, store, *folders)
 
 
 def test_a_life(installation: Installation) -> None:
@@ -98,11 +128,27 @@ def test_a_life(installation: Installation) -> None:
     ]  # fmt: skip
 
 
+def test_who_no_longer_speaks_leaves_the_engine(installation: Installation, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("assistant.life.GRACE", 0.0)
+    life, shipped, engine = installation.life, installation.speaker(), installation.engine
+    new = life.add("library", installation.trained.folder, "ann")
+    life.compare("library", new.digest)
+    assert set(engine.resident()) == {shipped}
+    _slower_is_no_matter_here(installation, new.digest)
+    life.promote("library", new.digest, "ben")
+    until(lambda: set(engine.resident()) == {new.digest})
+    life.rollback("library", "ben")
+    until(lambda: set(engine.resident()) == {shipped})
+
+
 def _slower_is_no_matter_here(installation: Installation, digest: str, **changes: float) -> None:
-    """Set the candidate's time, and other metrics, in its report."""
-    (path,) = (installation.home / "adapters" / "reports").glob(f"{digest[:32]}-*.json")
+    """Set the candidate's time beside the current one's, and metrics in its report."""
+    reports = installation.home / "adapters" / "reports"
+    (path,) = (reports / "pace").glob(f"{digest[:32]}-*.json")
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"ms": [1.0, 1.0]}))
+    (path,) = reports.glob(f"{digest[:32]}-*.json")
     report = json.loads(path.read_text())
-    report["metrics"] |= {"total_ms_p50": 1.0} | changes
+    report["metrics"] |= changes
     report["failures"] += [["refuse", "Who has the atlas?", "was answered"], ["answer", "How long?", "was not"]]
     path.write_text(json.dumps(report))
 
@@ -149,7 +195,7 @@ def test_a_canary_that_another_process_begins_is_followed_and_a_broken_one_is_le
     installation: Installation,
 ) -> None:
     shipped = installation.speaker()
-    beside = Shelf(installation.home / "adapters", (installation.home / "shipped",))
+    beside = installation.beside()
     new = beside.add("library", installation.trained.folder, "ann")
     beside.try_out("library", new.digest, 0.5, "ann", {})
     installation.life.follow()
@@ -174,16 +220,44 @@ def test_a_canary_passes_the_same_gate(installation: Installation) -> None:
     assert life.shelf.canary("library") is None
 
 
-def test_a_report_of_an_exam_without_policies_is_not_taken(installation: Installation) -> None:
+def test_a_report_holds_for_what_the_exam_was_sat_with_and_nothing_else(installation: Installation) -> None:
     life = installation.life
     new = life.add("library", installation.trained.folder, "ann")
     life.compare("library", new.digest)
-    (path,) = (installation.home / "adapters" / "reports").glob(f"{new.digest[:32]}-*.json")
-    report = json.loads(path.read_text())
-    del report["metrics"]["policy_passed"]
-    path.write_text(json.dumps(report))
-    assert life.report(new) is None
-    assert "policy_passed" in {verdict.metric for verdict in life.compare("library", new.digest).verdicts}
+    found = life.report(new)
+    assert found is not None
+    parts = installation.live[0]
+    pack = parts.packs["library"]
+    others: list[Parts] = [
+        replace(parts, sampling=Sampling(max_tokens=17)),
+        replace(parts, detectors=replace(parts.detectors, digest="0" * 64)),
+        replace(parts, packs={**parts.packs, "other": replace(pack, domain=replace(pack.domain, digest="0" * 64))}),
+    ]
+    for other in others:
+        installation.live[0] = other
+        assert life.report(new) is None
+    installation.live[0] = parts
+    assert life.report(new) == found
+
+
+def test_an_engine_that_fails_gets_no_report(installation: Installation) -> None:
+    life = installation.life
+    new = life.add("library", installation.trained.folder, "ann")
+    installation.live[0] = replace(installation.live[0], sampling=Sampling(max_tokens=1_000_000))
+    with pytest.raises(AdapterError, match=r"could not be examined: asked 'For how .*the model failed: EngineError;"):
+        life.compare("library", new.digest)
+    assert not list((installation.home / "adapters").glob("reports/**/*.json"))
+
+
+def test_times_are_taken_by_turns_and_once(installation: Installation) -> None:
+    life = installation.life
+    new = life.add("library", installation.trained.folder, "ann")
+    steps: list[str] = []
+    found = life.compare("library", new.digest, lambda what, *_: steps.append(what))
+    assert steps.count("Pace of both") == 1  # the only question that has an answer
+    (verdict,) = (one for one in found.verdicts if one.metric == "total_ms_p50")
+    assert [verdict.candidate, verdict.current] == found.pace[0]["ms"]
+    assert life.compare("library", new.digest).pace == found.pace
 
 
 def test_one_that_misses_a_demand_does_not_speak(installation: Installation) -> None:
@@ -208,7 +282,7 @@ def test_another_adapters_report_is_not_taken(installation: Installation) -> Non
 
 def test_what_another_process_decides_is_followed(installation: Installation) -> None:
     shipped = installation.speaker()
-    beside = Shelf(installation.home / "adapters", (installation.home / "shipped",))
+    beside = installation.beside()
     new = beside.add("library", installation.trained.folder, "ann")
     beside.promote("library", new.digest, "ann", {})
     installation.life.follow()
@@ -227,3 +301,44 @@ def test_a_changed_file_is_refused_and_the_old_one_goes_on(installation: Install
     with pytest.raises(AdapterError, match="a byte was changed"):
         installation.life.follow()
     assert installation.speaker() == shipped
+
+
+def _damage(folder: Path) -> bytes:
+    """Change a byte of an adapter; what was there before."""
+    weights = folder / "adapter_model.safetensors"
+    whole = weights.read_bytes()
+    weights.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+    return whole
+
+
+def test_a_damaged_adapter_keeps_no_other_from_speaking_and_is_tried_again(two: Installation) -> None:
+    beside, shipped = two.beside(), two.speaker("archive")
+    broken = beside.add("archive", two.trained.folder, "ann")
+    whole = beside.add("library", tiny_adapter(two.base, two.home / "other", 2).folder, "ann")
+    saved = _damage(broken.folder)
+    for held in (broken, whole):
+        beside.promote(held.name, held.digest, "ann", {})
+    with pytest.raises(AdapterError, match="a byte was changed"):
+        two.life.follow()
+    assert (two.speaker("archive"), two.speaker("library")) == (shipped, whole.digest)
+    two.life.rollback("library", "ben")  # of which the archive's is no business
+    assert two.speaker("library") == shipped
+    with pytest.raises(AdapterError, match="a byte was changed"):
+        two.life.follow()
+    (broken.folder / "adapter_model.safetensors").write_bytes(saved)
+    two.life.follow()
+    assert two.speaker("archive") == broken.digest
+
+
+def test_a_pack_that_was_refused_for_its_adapter_is_taken_up_after_a_rollback(two: Installation) -> None:
+    beside, shipped = two.beside(), two.speaker("archive")
+    new = beside.add("archive", two.trained.folder, "ann")
+    beside.promote("archive", new.digest, "ann", {})
+    _damage(new.folder)
+    two.start()
+    assert list(two.live[0].packs) == ["library"]
+    (card,) = (one for one in two.life.cards() if (one.held.name, one.held.state) == ("archive", "current"))
+    assert "a byte was changed" in card.problem and card.back == shipped
+    beside.rollback("archive", "ben")
+    two.life.follow()
+    assert two.speaker("archive") == shipped and two.packs.problems() == []

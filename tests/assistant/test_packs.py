@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 
 from adapters.store import Adapter, AdapterError
-from assistant.packs import BIGGEST_ZIP, Pack, Packs, corpus
+from assistant.packs import Pack, Packs, corpus
 from assistant.store import Store
+from assistant.unpack import BIGGEST
 from domains.pack import DomainError, digest_of, load
 from retrieval.embedder import Vectors
 
@@ -172,6 +173,13 @@ def test_a_zip_without_a_manifest_or_that_is_none_is_refused(
     (tmp_path / "text.zip").write_text("no zip")
     with pytest.raises(DomainError, match=r"text.zip: cannot be unpacked: File is not a zip file$"):
         serving.add(tmp_path / "text.zip")
+    with zipfile.ZipFile(tmp_path / "damaged.ZIP", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("domain.yaml", "x" * 500)
+    damaged = bytearray((tmp_path / "damaged.ZIP").read_bytes())
+    damaged[41] ^= 0xFF  # first of the packed bytes
+    (tmp_path / "damaged.ZIP").write_bytes(damaged)
+    with pytest.raises(DomainError, match=r"damaged.ZIP: cannot be unpacked: Error -3 while decompressing data"):
+        serving.add(tmp_path / "damaged.ZIP")
     assert list((shared.home / "packs").iterdir()) == []
 
 
@@ -182,7 +190,7 @@ def test_a_zip_that_says_it_is_giant_is_refused_before_it_is_unpacked(
         zipfile.ZipFile(tmp_path / "bomb.zip", "w", zipfile.ZIP_DEFLATED) as archive,
         archive.open("domain.yaml", "w", force_zip64=True) as file,
     ):
-        for _ in range(BIGGEST_ZIP // (1 << 20) + 1):
+        for _ in range(BIGGEST // (1 << 20) + 1):
             file.write(bytes(1 << 20))
     with pytest.raises(
         DomainError, match=r"bomb.zip: unpacks to 210,763,776 bytes, and at most 209,715,200 are taken$"

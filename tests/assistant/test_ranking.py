@@ -25,6 +25,8 @@ QUESTION = "How long may I keep a film?"
 class Insists:
     """A cross-encoder that finds an answer only in sentences with a word."""
 
+    digest = "0" * 64
+
     def __init__(self, word: str) -> None:
         self.word, self.asked = word, list[str]()
 

@@ -235,6 +235,18 @@ def test_a_rule_applies_unless_an_exception_does() -> None:
     assert safety.first([rule], "nothing") is None
 
 
+def test_a_pattern_that_never_ends_is_a_block_and_holds_nobody_up(
+    library: Domain, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("assistant.deadline.SECONDS", 0.3)
+    endless = Rule(code="endless", reason="why", any=(r"(a|aa)+$",))
+    rules = library.rules.model_copy(update={"must_not_say": (endless,)})
+    started = time.monotonic()
+    findings = safety.screen_output("a" * 36 + "!", (), replace(library, rules=rules))
+    assert codes(findings) == ["check.crashed"] and safety.blocked(findings)
+    assert time.monotonic() - started < 5
+
+
 def test_only_a_block_blocks() -> None:
     assert not safety.blocked([])
     assert not safety.blocked([Finding("a", "note", "input", ""), Finding("b", "review", "input", "")])

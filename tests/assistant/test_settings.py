@@ -56,7 +56,10 @@ def test_a_switch_is_read_from_the_environment(file: Path, text: str, expected: 
 @pytest.mark.parametrize(
     ("name", "value", "reason"),
     [
-        ("engine", "vllm", "String should match pattern"),
+        ("engine", "vllm", "Value error, expected 'torch', or the http:// or https:// address of a server"),
+        ("engine", "Torch", "Value error, expected 'torch', or the http:// or https:// address of a server"),
+        ("engine", "http://", "Value error, expected 'torch', or the http:// or https:// address of a server"),
+        ("adapter_rank", "0", "Input should be greater than or equal to 1"),
         ("port", "0", "Input should be greater than or equal to 1"),
         ("port", "65536", "Input should be less than or equal to 65535"),
         ("port", "http", "Input should be a valid integer"),

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import json
+import sqlite3
+from contextlib import closing
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from pydantic import ValidationError
 
+import domains
 from assistant.record import Citation, Explanation, Influence, Reading, Turn
 from assistant.transcript import masked, pack_turn, unpack_turn
 from domains.api import Finding
+from domains.customer_service.hooks import Order, describe
 from retrieval.passage import Document, Hit, passages
 
 (PASSAGE,) = passages(
@@ -63,6 +68,39 @@ def test_a_policy_text_keeps_its_telephone_numbers_and_the_question_does_not() -
     assert (found.answer, found.sentences) == (turn.answer, turn.sentences)
     assert found.question == "I am [email], where is the desk?"
     assert found.dropped == ("Call [phone], [email].",)
+
+
+def by_tool(question: str, answer: str) -> Turn:
+    return replace(
+        TURN, question=question, answer=answer, sentences=(answer,), author="tool", citations=(), dropped=(), reasons=()
+    )
+
+
+def test_what_a_tool_says_of_an_order_stays_as_it_is() -> None:
+    script = (Path(domains.__file__).parent / "customer_service" / "orders.sql").read_text(encoding="utf-8")
+    with closing(sqlite3.connect(":memory:")) as database:
+        database.executescript(script)
+        rows = database.execute(
+            "SELECT number, status, placed, shipped, expected, carrier, tracking FROM orders"
+        ).fetchall()
+    said = [describe(Order(*row)) for row in rows]
+    turns = [masked(by_tool("I am Berta Canary, where is my parcel?", text)) for text in said]
+    assert len(said) > 20
+    assert [turn.answer for turn in turns] == [turn.sentences[0] for turn in turns] == said
+
+
+@pytest.mark.parametrize(
+    ("question", "said", "kept"),
+    [
+        ("My name is Berta Canary, where is it?", "Berta Canary, it is here.", "[name], it is here."),
+        ("My name is Berta Canary, where is it?", "Berta, it is here; so is Bertalan.", "[name], it is here; so is Bertalan."),
+        ("It is for me@home.example.", "Sent to me@home.example on 2 May 2026.", "Sent to [email] on 2 May 2026."),
+        ("Where is it?", "Paid with 4111 1111 1111 1111.", "Paid with [card]."),
+        ("My name is Zoë O\u2019Neil, where is it?", "Zoë O'Neil, here.", "[name], here."),
+    ],
+)  # fmt: skip
+def test_what_a_tool_says_of_the_user_is_masked(question: str, said: str, kept: str) -> None:
+    assert masked(by_tool(question, said)).answer == kept
 
 
 def test_masking_twice_changes_nothing_more() -> None:

@@ -7,6 +7,7 @@ from typing import get_args
 import pytest
 
 from assistant.store import Store, UserRow
+from assistant.tokens import Tokens
 from assistant.users import ADMIN, Role, User, UserError, Users
 
 PASSWORD = "correct horse"
@@ -93,3 +94,30 @@ def test_a_taken_name_an_unknown_role_and_a_short_password_are_refused(users: Us
         users.set_password("ana", "")
     assert [user.name for user in users.list()] == ["ana"]
     assert users.check("ana", PASSWORD)
+
+
+def test_a_stamp_is_of_one_password_of_one_account(users: Users) -> None:
+    users.add("rea", PASSWORD, "admin")
+    users.add("ana", PASSWORD, "user")
+    stamps = [users.stamp("ana"), users.stamp("ana")]
+    users.set_role("ana", "reviewer")
+    stamps.append(users.stamp("ana"))
+    users.set_password("ana", PASSWORD)
+    stamps.append(users.stamp("ana"))
+    users.remove("ana")
+    assert users.stamp("ana") is None
+    users.add("ana", PASSWORD, "user")
+    assert stamps[0] == stamps[1] == stamps[2]
+    assert len({*stamps, users.stamp("ana"), users.stamp("rea")}) == 4
+
+
+def test_a_changed_password_ends_the_tokens_of_that_user_alone(users: Users, store: Store) -> None:
+    tokens = Tokens(store)
+    for name in ("ana", "ben"):
+        users.add(name, PASSWORD, "user")
+        tokens.create(name, "a shop")
+    with pytest.raises(UserError):
+        users.set_password("ana", "short")
+    assert [one.user for one in tokens.list()] == ["ana", "ben"]
+    users.set_password("ana", "a new secret")
+    assert [one.user for one in tokens.list()] == ["ben"]

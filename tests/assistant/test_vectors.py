@@ -18,6 +18,7 @@ class Counting:
 
     def __init__(self, fingerprint: str = "one") -> None:
         self.fingerprint = fingerprint
+        self.recipe = ""
         self.calls = 0
         self.texts: list[str] = []
 
@@ -51,6 +52,14 @@ def test_other_texts_or_another_model_are_embedded_anew(tmp_path: Path, texts: l
     VectorCache(Counting(), tmp_path)(["a", "b"])
     other = Counting(fingerprint)
     assert np.array_equal(VectorCache(other, tmp_path)(texts), Counting(fingerprint).embed(texts))
+    assert other.calls == 1
+
+
+def test_the_same_model_with_other_settings_embeds_anew(tmp_path: Path) -> None:
+    VectorCache(Counting(), tmp_path)(["a"])
+    other = Counting()
+    other.recipe = "first token"
+    VectorCache(other, tmp_path)(["a"])
     assert other.calls == 1
 
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from assistant.words import content, negated, normalise, quantities
+from assistant.words import bounds, content, negated, normalise, quantities, terms
 
 
 @pytest.mark.parametrize(
@@ -39,6 +39,19 @@ def test_content_is_the_stems_of_words_that_carry_meaning() -> None:
     assert content("The customer's parcels were delivered to the Customers") == {"custom", "parcel", "deliv"}
 
 
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("退货期限是多久？", ["退货", "货期", "期限"]),
+        ("请问您的 DHL 包裹在哪里？", ["dhl", "包裹", "哪里"]),
+        ("保修期为30天。", ["保修", "修期", "期为", "天"]),
+        ("的了吗", []),
+    ],
+)
+def test_chinese_is_read_in_pairs_of_characters(text: str, found: list[str]) -> None:
+    assert terms(text) == found
+
+
 @pytest.mark.parametrize("text", ["", "it is what they would have had", "12 and twenty-one", "!!! ?", "a b c"])
 def test_stop_words_numbers_and_letters_carry_none(text: str) -> None:
     assert content(text) == set()
@@ -61,6 +74,9 @@ def test_stop_words_numbers_and_letters_carry_none(text: str) -> None:
         ("2.50 is 2.5", {"2.5"}),
         ("version v2 and B12", set()),
         ("10% of £1,000", {"10", "1000"}),
+        ("可在30天内退货", {"30"}),
+        ("三十天，两件，一百零五元，三万五千，二〇二六年", {"30", "2", "105", "35000", "2026"}),
+        ("一般十分重要，但十分钟不够", {"10"}),
         ("", set()),
     ],
 )
@@ -77,6 +93,9 @@ def test_quantities_have_one_form(text: str, found: set[str]) -> None:
         ("Without a receipt there is a fee.", True),
         ("Sale goods are excluded.", True),
         ("Nobody is unable to pay.", True),
+        ("商品不可退货。", True),
+        ("未使用的商品", True),
+        ("商品可退货。", False),
         ("You may return it.", False),
         ("A note about knots and notices.", False),
         ("November is nothingness-free.", False),
@@ -84,3 +103,7 @@ def test_quantities_have_one_form(text: str, found: set[str]) -> None:
 )
 def test_a_negation_is_seen_and_a_look_alike_is_not(text: str, expected: bool) -> None:
     assert negated(text) is expected
+
+
+def test_a_chinese_limit_is_that_of_its_figure() -> None:
+    assert bounds("冷却至少二十分钟，最多2小时") == {("至少", "20"), ("最多", "2")}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib.util
+import py_compile
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -259,6 +261,18 @@ def test_caches_and_hidden_files_are_no_part_of_the_digest(pack: Path) -> None:
     (pack / "__pycache__" / "hooks.pyc").write_bytes(b"x")
     (pack / ".DS_Store").write_bytes(b"x")
     assert digest_of(pack) == before
+
+
+def test_compiled_code_beside_the_source_is_never_run(pack: Path, tmp_path: Path) -> None:
+    (pack / "hooks.py").write_text("def respond(request):\n    return None\n")
+    evil = tmp_path / "evil.py"
+    evil.write_text("raise RuntimeError('nobody read this')\n")
+    cached = Path(importlib.util.cache_from_source(str(pack / "hooks.py")))
+    cached.parent.mkdir()
+    py_compile.compile(
+        str(evil), cfile=str(cached), invalidation_mode=py_compile.PycInvalidationMode.UNCHECKED_HASH, doraise=True
+    )
+    assert load(pack, trust_code=True).hooks.respond is not None
 
 
 def test_an_exam_is_read_on_its_own(pack: Path, tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from assistant import models
-from retrieval.embedder import RetrievalError, SentenceEmbedder
+from retrieval.embedder import RetrievalError, SentenceEmbedder, maker
 
 
 def test_rows_are_float32_and_of_unit_length(embedder: SentenceEmbedder) -> None:
@@ -43,6 +43,29 @@ def test_the_fingerprint_follows_the_weights_and_not_the_folder(
     content[-1] ^= 1
     weights.write_bytes(bytes(content))
     assert SentenceEmbedder(str(copy)).fingerprint != embedder.fingerprint
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new"),
+    [
+        ("1_Pooling/config.json", '"pooling_mode_cls_token": false', '"pooling_mode_cls_token": true'),
+        ("sentence_bert_config.json", "256", "16"),
+        ("modules.json", "2_Normalize", "./2_Normalize"),
+        ("config_sentence_transformers.json", "{", '{"prompts": {"query": "search: "},'),
+    ],
+)
+def test_the_recipe_follows_the_settings_that_the_fingerprint_does_not_see(
+    embedder: SentenceEmbedder, models_dir: Path, tmp_path: Path, file: str, old: str, new: str
+) -> None:
+    copy = tmp_path / "moved"
+    shutil.copytree(models_dir / models.EMBEDDER.name, copy)
+    assert maker(SentenceEmbedder(str(copy))) == maker(embedder)
+    text = (copy / file).read_text()
+    assert old in text
+    (copy / file).write_text(text.replace(old, new, 1))
+    changed = SentenceEmbedder(str(copy))
+    assert changed.fingerprint == embedder.fingerprint and changed.recipe != embedder.recipe != ""
+    assert not maker(embedder).fits(maker(changed))
 
 
 def test_a_missing_model_says_what_to_do(tmp_path: Path) -> None:

@@ -50,6 +50,17 @@ class Other(BagOfWords):
     fingerprint = hashlib.sha256(b"another model").hexdigest()
 
 
+class Tuned(BagOfWords):
+    recipe = hashlib.sha256(b"mean pooling").hexdigest()
+
+
+class Retuned(BagOfWords):
+    recipe = hashlib.sha256(b"first token").hexdigest()
+
+    def embed(self, texts: Sequence[str]) -> Vectors:
+        return super().embed(texts)[:, ::-1]
+
+
 class Failing(BagOfWords):
     """Runs out of memory after the first block."""
 
@@ -156,6 +167,37 @@ def test_another_embedder_is_refused_with_what_to_do(generation: Path) -> None:
     )
     rebuilt = build(generation.parent, CORPUS, Other())
     assert rebuilt != generation and FaissIndex(rebuilt, Other()).generation.embedder == Other.fingerprint
+
+
+def test_the_same_weights_with_other_settings_are_refused_and_share_no_vector(tmp_path: Path) -> None:
+    tuned = build(tmp_path, CORPUS, Tuned())
+    with pytest.raises(RetrievalError) as caught:
+        FaissIndex(tuned, Retuned())
+    assert str(caught.value).startswith(
+        f"{tuned} was built with embedder {Tuned.fingerprint[:16]} with settings {Tuned.recipe[:8]}, and "
+        f"{Tuned.fingerprint[:16]} with settings {Retuned.recipe[:8]} is loaded; run 'assistant index rebuild'"
+    )
+    rebuilt = build(tmp_path, CORPUS, Retuned())
+    assert rebuilt != tuned
+    assert np.array_equal(FaissIndex(rebuilt, Retuned()).sentences, FaissIndex(tuned, Tuned()).sentences[:, ::-1])
+
+
+def test_a_generation_of_a_version_that_noted_no_settings_goes_on(generation: Path) -> None:
+    manifest = generation / "manifest.json"
+    noted = json.loads(manifest.read_text())
+    assert noted.pop("recipe") == ""
+    manifest.write_text(json.dumps(noted))
+    assert build(generation.parent, CORPUS, Tuned()) == generation
+    assert FaissIndex(generation, Tuned()).passages() == CORPUS
+
+
+def test_a_copy_in_another_document_takes_no_place_and_the_newer_version_stays(tmp_path: Path) -> None:
+    (late, *_) = passages(Document("new", "Fees", DOCUMENTS["fees"], "Rules", "2027-01-05"))
+    (copy, *_) = passages(Document("copy", "Fees", DOCUMENTS["fees"], "Rules", "2026-01-05"))
+    index = FaissIndex(build(tmp_path, [*CORPUS, copy, late], BagOfWords()), BagOfWords())
+    found = [hit.passage.id for hit in search(index, "How much is the late fee for a book?", 5)]
+    assert found[0] == "new#late-fee"
+    assert len(found) == 5 and not {"fees#late-fee", "copy#late-fee"} & set(found)
 
 
 def test_a_generation_without_a_manifest_is_refused_and_rebuilt(generation: Path) -> None:

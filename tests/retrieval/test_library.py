@@ -182,6 +182,41 @@ def test_receipts_are_chained_and_a_changed_one_shows(shelf: Shelf) -> None:
     assert first.whole and not replace(first, document="files/other").whole
 
 
+def test_what_a_person_said_is_kept_with_a_document_and_goes_with_it(shelf: Shelf) -> None:
+    shelf.library.put("a.md", document("a", "Text."), {"title", "licence"})
+    shelf.library.put("b.md", document("b", "Text."))
+    assert [entry.said for entry in shelf.library.entries()] == [{"title", "licence"}, frozenset()]
+    shelf.library.put("a.md", document("a", "Other."), {"source"})
+    found = shelf.library.entry("files/a")
+    assert found and (found.said, found.passages, found.file) == (frozenset({"source"}), 1, "a.md")
+    shelf.library.remove("files/a")
+    assert shelf.library.entry("files/a") is None
+    shelf.library.put("a.md", document("a", "Text."))
+    assert [entry.said for entry in shelf.library.entries()] == [frozenset(), frozenset()]
+
+
+def test_the_newest_receipt_that_was_written_is_known_and_so_are_domains_without_a_pack(shelf: Shelf) -> None:
+    assert shelf.library.issued == 0 and shelf.home.name not in shelf.storage.domains()
+    shelf.put("a", f"The {SECRET} is boiled.")
+    assert shelf.home.name in shelf.storage.domains()
+    receipt = shelf.library.remove("files/a")
+    assert shelf.library.issued == receipt.number and shelf.home.name in shelf.storage.domains()
+    shelf.storage.forget(shelf.home.name)
+    assert "files/a" not in shelf.documents()
+
+
+def test_a_library_of_an_earlier_version_opens(tmp_path: Path) -> None:
+    shelf = Shelf(tmp_path)
+    shelf.put("a", "Text.")
+    shelf.library.close()
+    with sqlite3.connect(database(tmp_path)) as db:
+        db.execute("DROP TABLE said")
+    db.close()
+    again = Library(database(tmp_path))
+    assert again.put("a.md", document("a", "Other."), {"title"}) == "updated"
+    assert [entry.said for entry in again.entries()] == [{"title"}]
+
+
 def test_what_is_not_there_cannot_be_deleted(shelf: Shelf) -> None:
     with pytest.raises(RetrievalError, match="^there is no document 'files/none'; 'assistant index list' shows"):
         shelf.library.remove("files/none")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import socket
 import sys
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -46,6 +47,20 @@ def saved(image: Image.Image, kind: str, *more: Image.Image) -> bytes:
     pages = {"save_all": True, "append_images": more} if more else {}
     image.save(file, kind, **pages)
     return file.getvalue()
+
+
+def drawn(image: Image.Image, *, high: int = 800) -> str:
+    """A content stream that draws a picture across a page, from its lower edge up."""
+    data = zlib.compress(image.tobytes()).hex()
+    size = f"/W {image.width} /H {image.height} /CS /G /BPC 8"
+    return f"q 600 0 0 {high} 0 0 cm BI {size} /F [/AHx /Fl] ID {data}> EI Q\n"
+
+
+def scanned() -> str:
+    """A page that a scanner put into a PDF, with room for a stamp at its top."""
+    sheet = Image.new("L", (1100, 1467), "white")
+    sheet.paste(page(), (0, 100))
+    return drawn(sheet)
 
 
 def joined(*parts: bytes) -> bytes:
@@ -108,6 +123,41 @@ def test_a_scan_between_pages_of_text_keeps_its_place_and_is_named(tmp_path: Pat
     assert found.notes == ("page 2 was read from a picture",)
 
 
+@pytest.mark.parametrize(
+    ("stamp", "first"),
+    [(line("Page 1 of 9", 20), "Page 1 of 9\n"), (line("Box 12", 20, before="3 Tr"), "Box 12\n")],
+    ids=["seen", "of another reader"],
+)
+def test_a_scan_with_a_stamp_is_read_and_the_stamp_stays_once(tmp_path: Path, stamp: str, first: str) -> None:
+    found = content(tmp_path, "stamped.pdf", pdf(scanned() + stamp))
+    assert all(part in found.text for part in (f"\n{BOOK}\n", *FEES, FORM))
+    assert found.text.strip().startswith(first) and found.text.count(first.strip()) == 1
+    assert found.notes[0] == "page 1 was read from a picture"
+
+
+def test_without_the_extra_a_scan_with_a_stamp_is_named(tmp_path: Path, without: None) -> None:
+    found = content(tmp_path, "stamped.pdf", pdf(PDF, scanned() + line("Page 2 of 9", 20)))
+    assert "Page 2 of 9" in found.text
+    assert found.notes == (
+        "pictures with few words or none: page 2; text in pictures is read after: pip install 'domain-assistant[ocr]'",
+    )
+
+
+@pytest.mark.parametrize(
+    ("high", "text"),
+    [
+        (450, line("A map", 20)),
+        (800, "".join(line("Vehicles are booked in the calendar.", 20 * row) for row in range(1, 5))),
+        (800, line("", 20, font="F3").replace("()", f"<{'您可以在三十天内退货，运费由买家承担。'.encode('utf-16-be').hex() * 2}>")),
+    ],
+    ids=["a small picture", "many words", "many words without spaces"],
+)  # fmt: skip
+def test_a_page_with_a_picture_and_text_of_its_own_is_no_scan(
+    tmp_path: Path, high: int, text: str, without: None
+) -> None:
+    assert content(tmp_path, "a.pdf", pdf(drawn(Image.new("L", (3, 4), 200), high=high) + text)).notes == ()
+
+
 def test_every_page_of_a_tiff_is_read(tmp_path: Path) -> None:
     small = [page().crop((0, 200, 1100, 310)), page().crop((0, 680, 1100, 830))]
     text = content(tmp_path, "fax.tiff", saved(small[0], "TIFF", small[1])).text
@@ -123,7 +173,7 @@ def test_without_the_extra_a_scanned_page_is_named_and_the_rest_goes_in(tmp_path
     found = content(tmp_path, "mixed.pdf", joined(pdf(PDF), saved(page(), "PDF")))
     assert "Vehicles are booked in the calendar." in found.text and "Deposit" not in found.text
     assert found.notes == (
-        "without text, only pictures: page 2; text in pictures is read after: pip install 'domain-assistant[ocr]'",
+        "pictures with few words or none: page 2; text in pictures is read after: pip install 'domain-assistant[ocr]'",
     )
 
 
@@ -131,7 +181,7 @@ def test_without_the_extra_a_scanned_page_is_named_and_the_rest_goes_in(tmp_path
     ("name", "raw", "why"),
     [
         ("a.png", saved(page(), "PNG"), "it is a picture, and text in pictures is read after: pip install 'domain-assistant[ocr]'"),
-        ("a.pdf", saved(page(), "PDF"), "there is no text in it; without text, only pictures: page 1; text in pictures is read after: pip install 'domain-assistant[ocr]'"),
+        ("a.pdf", saved(page(), "PDF"), "there is no text in it; pictures with few words or none: page 1; text in pictures is read after: pip install 'domain-assistant[ocr]'"),
     ],
 )  # fmt: skip
 def test_without_the_extra_a_picture_says_what_to_install(

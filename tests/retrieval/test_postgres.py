@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from retrieval.embedder import RetrievalError
+from retrieval.embedder import Maker, RetrievalError, maker
 from retrieval.passage import Document, passages
 from retrieval.postgres import Postgres
 from retrieval.storage import Folder
-from tests.retrieval.test_index import CORPUS, BagOfWords, Other
+from tests.retrieval.test_index import CORPUS, DOCUMENTS, BagOfWords, Other, Retuned, Tuned
 from tests.retrieval.test_library import Counting, document
 
 QUESTIONS = ("How long may I keep a book?", "late fee", "study rooms with coffee", "lost books", "退货", "zebra", "")
@@ -90,7 +90,26 @@ def test_another_embedder_builds_beside_and_is_told_apart(server: Postgres, tmp_
     domain = "two" + tmp_path.name
     serving, built = server.open(domain, CORPUS, BagOfWords()), server.open(domain, CORPUS, Other())
     assert serving.passages() == built.passages()
-    assert server.embedders(domain) == [BagOfWords.fingerprint, Other.fingerprint]
+    assert server.embedders(domain) == [Maker(BagOfWords.fingerprint), Maker(Other.fingerprint)]
+
+
+def test_the_same_weights_with_other_settings_build_beside_and_an_older_version_goes_on(
+    server: Postgres, tmp_path: Path
+) -> None:
+    domain = "set" + tmp_path.name
+    tuned, retuned = server.open(domain, CORPUS, Tuned()), server.open(domain, CORPUS, Retuned())
+    assert server.embedders(domain) == [maker(Tuned()), maker(Retuned())]
+    assert abs(tuned.sentences - retuned.sentences[:, ::-1]).max() < 1e-6
+    older = server.open(domain + "older", CORPUS, BagOfWords())
+    assert server.open(domain + "older", CORPUS, Tuned()).generation == older.generation
+
+
+def test_it_leaves_out_copies_as_the_files_do(server: Postgres, tmp_path: Path) -> None:
+    old, new = ([*passages(Document(year, "Fees", DOCUMENTS["fees"], "Rules", year))] for year in ("2025", "2027"))
+    for storage in (Folder(tmp_path), server):
+        index = storage.open("copies" + tmp_path.name, [*old, *CORPUS, *new], BagOfWords())
+        hits = index.search("late fee", BagOfWords().embed(["late fee"])[0], 9)
+        assert sorted(hit.passage.document for hit in hits) == ["2027", "2027", "loans", "loans", "rooms"]
 
 
 def test_a_build_that_fails_leaves_nothing(server: Postgres, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

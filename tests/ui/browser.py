@@ -40,7 +40,6 @@ class Watch:
         page.on("pageerror", lambda error: self.errors.append(str(error)))
         page.on("request", lambda request: None if _inside(request.url) else self.outside.append(request.url))
 
-
     def reload(self, page: Page) -> None:
         """Reload the page, and forget what it said on leaving: Gradio aborts its open streams aloud."""
         before = list(self.errors)

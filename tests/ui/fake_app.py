@@ -33,6 +33,7 @@ from domains.pack import Domain, DomainError
 from retrieval.generation import build
 from retrieval.index import FaissIndex
 from retrieval.library import Library
+from retrieval.storage import Folder
 from tests.retrieval.test_index import CORPUS, BagOfWords
 from tests.ui.fake_script import (
     REJECTED,
@@ -98,6 +99,9 @@ class FakeUsers:
         self.known[name] = (password, user)
         return user
 
+    def stamp(self, name: str) -> str | None:
+        return repr(self.known[name]) if name in self.known else None
+
     def set_password(self, name: str, new: str) -> None:
         self.known[name] = (new, self.known[name][1])
 
@@ -133,6 +137,10 @@ class FakeChats:
         self.histories.append(history)
         if "everybody" in text:
             raise BusyError("Many people are asking at the moment. Please try again in a minute.")
+        if text.startswith("break:"):
+            raise RuntimeError(text)
+        if not text:
+            raise ChatError("Please write a question first.")
         if len(text) > 8000:
             raise ChatError("Your question has more than 8,000 characters. Please shorten it.")
         chat = self._own(user, conversation if conversation is not None else self.start(user))
@@ -346,6 +354,7 @@ class FakeShelves:
 
     def __init__(self, packs: FakePacks, home: Path) -> None:
         self.shelves = [Shelf(pack.domain, self._open(home / pack.domain.name)) for pack in packs.live()]
+        self.storage = Folder(home)
 
     @staticmethod
     def _open(home: Path) -> FaissIndex:
@@ -375,7 +384,8 @@ class FakeLife:
         metrics = {"sentences_supported": 1.0, "total_ms_p50": 812.0} if digest in self.examined else {}
         traffic = Figures(digest, 20, 15, 12, 3, 2, 1, 1, 804.0) if self.canary else None
         held = Held("finance", digest, state, Path(digest), "2026-01-05", "ada")
-        return Card(held, None, "", metrics, "", self.canary, traffic)
+        back = self.candidate if state == "current" and digest != "a" * 64 else None
+        return Card(held, None, "", metrics, "", self.canary, traffic, back)
 
     def examine(self, name: str, digest: str) -> None:
         self.examined.add(digest)
@@ -408,7 +418,7 @@ class FakeApp:
         self.settings = FakeSettings()
         self.home = Path(tempfile.mkdtemp(prefix="page-"))
         weakref.finalize(self, shutil.rmtree, self.home, ignore_errors=True)
-        self.knowledge = Knowledge(FakeShelves(self.packs, self.home))  # type: ignore[arg-type]  # it asks for live()
+        self.knowledge = Knowledge(FakeShelves(self.packs, self.home))  # type: ignore[arg-type]  # it asks for live() and storage
         self.life = FakeLife()
         self.exams = SimpleNamespace(result=lambda _: None)
         self.parts = lambda: SimpleNamespace(

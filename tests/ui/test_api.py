@@ -9,10 +9,12 @@ from typing import Any
 import httpx
 import pytest
 
+from assistant.users import User
 from domains.api import Exchange
 from tests.ui.browser import serving
 from tests.ui.fake_app import FakeApp
-from tests.ui.fake_script import QUOTES
+from tests.ui.fake_script import QUOTES, REJECTED
+from ui.access import GENERIC
 from ui.render import WAITING
 from ui.web import build
 
@@ -101,6 +103,19 @@ def test_a_held_answer_does_not_leave(client: httpx.Client, app: FakeApp, stream
     assert asked.json()["state"] == "held" and draft not in asked.text
     stored = client.get(f"/api/conversations/{asked.json()['conversation']}", headers=ANA)
     assert stored.json()["turns"][0]["state"] == "held" and draft not in stored.text
+    for text in (said.text, asked.text, stored.text):
+        assert "the pack asks for a person" not in text
+
+
+def test_a_rejected_answer_does_not_leave_either(client: httpx.Client, app: FakeApp) -> None:
+    draft = held_draft(client, app)
+    ticket = list(app.reviews.tickets)[-1]
+    number = list(app.chats.chats)[-1]
+    app.reviews.decide(ticket, User("rea", "reviewer"), "reject")
+    said = client.get(f"/api/conversations/{number}", headers=ANA)
+    (one,) = said.json()["turns"]
+    assert one["state"] == "rejected" and one["turn"]["answer"] == REJECTED
+    assert draft not in said.text and "the pack asks for a person" not in said.text
 
 
 def held_draft(client: httpx.Client, app: FakeApp) -> str:
@@ -136,8 +151,54 @@ def test_what_cannot_be_taken_is_refused_with_a_reason(
 def test_a_huge_body_is_not_read(client: httpx.Client) -> None:
     said = client.post("/api/ask", content=b"x" * 1_000_001, headers=ANA)
     assert said.status_code == 413 and "1,000,000" in said.json()["error"]["message"]
-    said = client.post("/api/ask", content=iter([b"{", b"}"]), headers=ANA)
-    assert said.status_code == 411
+    said = client.post("/api/ask", content=iter([b"x" * 1_000_000, b"x"]), headers=ANA)
+    assert said.status_code == 413
+
+
+@pytest.mark.parametrize("question", ["", "x" * 8_001, "everybody asks"])
+@pytest.mark.parametrize("path", ["/api/ask", "/v1/chat/completions"])
+def test_a_question_that_is_not_taken_leaves_no_conversation(
+    client: httpx.Client, app: FakeApp, path: str, question: str
+) -> None:
+    before = list(app.chats.chats)
+    body = {"question": question, "messages": [{"role": "user", "content": question}]}
+    assert client.post(path, json=body, headers=ANA).status_code in (400, 429)
+    assert list(app.chats.chats) == before
+
+
+@pytest.mark.parametrize("number", [10**30, 2**31, 0, -1])
+def test_a_number_that_no_conversation_has_is_refused(client: httpx.Client, number: int) -> None:
+    message = {"role": "user", "content": RETURN}
+    for said in (
+        client.get(f"/api/conversations/{number}", headers=ANA),
+        client.post("/api/ask", json={"question": RETURN, "conversation": number}, headers=ANA),
+        client.post("/v1/chat/completions", json={"messages": [message], "conversation": number}, headers=ANA),
+    ):
+        assert said.status_code == 422 and "conversation: Input should be" in said.json()["error"]["message"]
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "reason"),
+    [
+        ("/api/ask", r'{"question": "a\ud800b"}', "half of a surrogate pair"),
+        ("/api/ask", r'{"question": "a", "domain": "\udc00"}', "half of a surrogate pair"),
+        (
+            "/v1/chat/completions",
+            r'{"messages": [{"role": "user", "content": [{"type": "text", "text": "\ud800"}]}]}',
+            "content",
+        ),
+        ("/v1/chat/completions", r'{"messages": [{"role": "user", "content": "\ud800"}]}', "half of a surrogate pair"),
+    ],
+)
+def test_half_a_character_is_refused(client: httpx.Client, path: str, body: str, reason: str) -> None:
+    said = client.post(path, content=body, headers=ANA | {"content-type": "application/json"})
+    assert said.status_code == 422 and reason in said.json()["error"]["message"]
+
+
+def test_an_error_of_ours_says_nothing_of_what_broke(client: httpx.Client) -> None:
+    said = httpx.post(f"{client.base_url}api/ask", json={"question": "break: my secret"}, headers=ANA)  # it hangs up
+    error = {"message": GENERIC, "type": "server_error", "code": 500}
+    assert (said.status_code, said.json()) == (500, {"error": error})
 
 
 def test_models_are_the_domains(client: httpx.Client) -> None:

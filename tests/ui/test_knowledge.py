@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page, expect
 
+from assistant.intake import About, Draft, drafts
 from tests.retrieval.test_files import BOOK, PDF, pdf
 from tests.ui.browser import PageFor
 from tests.ui.calls import CallerFor
@@ -84,6 +85,60 @@ def test_a_document_of_a_group_is_not_listed_to_a_reviewer_outside_it(
     other = page_for("rea")
     other.click("#tab-knowledge-button")
     expect(other.locator("#documents .notice")).to_contain_text("No documents yet")
+    other.set_input_files("#document-files input[type=file]", tmp_path / "pay.md")
+    hidden = "pay.md: a document of this name is there already; rename the file"
+    expect(other.locator("#document-skipped")).to_contain_text(hidden)
+    expect(other.locator("#document-draft")).to_be_hidden()
+    assert app.knowledge.entries("customer_service")[0].access == "board"
+
+
+def test_a_new_version_keeps_its_group_says_what_it_replaces_and_is_opened_by_hand(
+    page_for: PageFor, app: FakeApp, tmp_path: Path
+) -> None:
+    page = page_for("ada")
+    group, preview = page.locator("#document-group input, #document-group textarea"), page.locator("#document-preview")
+    for text, said, left in (("on paper", "", "board"), ("on the wall", "board", "board"), ("gone", "board", "")):
+        (tmp_path / "pay.md").write_text(f"## Pay\nThe salary table is {text}.")
+        upload(page, tmp_path / "pay.md")
+        expect(preview).to_contain_text(f"The salary table is {text}.")
+        expect(group).to_have_value(said)
+        group.fill(left)
+        group.blur()
+        if left:
+            expect(preview).to_contain_text("Nobody is in group board yet.")
+        page.click("#document-add")
+        expect(page.locator("#document-draft")).to_be_hidden()
+        assert app.knowledge.entries("customer_service")[0].access == left
+    expect(page.locator("#document-skipped .notice.done")).to_contain_text(", for everybody; that one is for board.")
+
+
+def test_another_domain_has_other_versions_and_a_date_must_be_one(
+    page_for: PageFor, app: FakeApp, tmp_path: Path
+) -> None:
+    (tmp_path / "pay.md").write_text("## Pay\nThe salary table is on paper.")
+    (draft,) = drafts(tmp_path / "pay.md", About(access="board"))
+    assert isinstance(draft, Draft)
+    app.knowledge.put("medical", draft)
+    page = page_for("ada")
+    upload(page, tmp_path / "pay.md")
+    group = page.locator("#document-group input, #document-group textarea")
+    expect(group).to_have_value("")
+    page.click("#knowledge-domain input")
+    page.click("[role=option]:has-text('Health information')")
+    expect(group).to_have_value("board")
+    page.fill("#document-date input, #document-date textarea", "01.02.2025")
+    page.click("#document-add")
+    expect(page.locator(".toast-body").first).to_contain_text("'01.02.2025' is no date; write YYYY-MM-DD")
+    page.fill("#document-date input, #document-date textarea", "2025-02-01")
+    page.click("#document-add")
+    expect(page.locator("#document-draft")).to_be_hidden()
+    (entry,) = app.knowledge.entries("medical")
+    assert (entry.access, entry.date) == ("board", "2025-02-01")
+    row = page.locator("[id='document-files/pay.md']")
+    row.locator("button").click()
+    row.locator("button").click()
+    page.click("#receipts summary")
+    expect(page.locator("#receipts td code")).to_have_text(app.knowledge.receipts("medical")[0].digest)
 
 
 def test_a_user_has_no_such_tab_and_cannot_call_it(page_for: PageFor, caller: CallerFor, app: FakeApp) -> None:
