@@ -20,6 +20,7 @@ from assistant.graph import Graph, graph_of
 from assistant.ranking import Reading
 from assistant.store import PackRow, Store
 from assistant.study import Learned, learn
+from assistant.unpack import unpack
 from assistant.vectors import VectorCache
 from domains.pack import MANIFEST, Domain, DomainError, digest_of, load
 from retrieval.embedder import Embedder, RetrievalError, maker

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import csv
 import hashlib
+import importlib.util
 import json
 import sys
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
+from importlib.machinery import SourceFileLoader
 from pathlib import Path
-from types import ModuleType
+from types import CodeType, ModuleType
 from typing import NoReturn, TypeVar
 
 import yaml
@@ -266,13 +268,21 @@ def _hooks(root: Path, name: str, digest: str, trust_code: bool) -> Hooks:
     return Hooks(**reserved)
 
 
+class _AsWritten(SourceFileLoader):
+    """Runs the text that a pack's digest covers; others would take a .pyc that lies beside it, which nobody read."""
+
+    def get_code(self, fullname: str) -> CodeType:  # noqa: ARG002 - whichever name it gets
+        return self.source_to_code(self.get_data(self.path), self.path)
+
+
 def _import(path: Path, name: str) -> ModuleType:
-    module = ModuleType(name)
-    module.__file__ = str(path)
+    spec = importlib.util.spec_from_file_location(name, path, loader=_AsWritten(name, str(path)))
+    if spec is None or spec.loader is None:
+        raise DomainError(f"{path}: cannot be imported")
+    module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module  # dataclasses look their module up there
     try:
-        # the text that the digest covers: the import system would take a .pyc that lies beside it, and nobody read that
-        exec(compile(path.read_bytes(), str(path), "exec"), module.__dict__)  # noqa: S102 - trusted by its digest
+        spec.loader.exec_module(module)
     except (Exception, SystemExit) as error:  # a pack that calls sys.exit must not end the server
         del sys.modules[name]
         raise DomainError(f"{path}: failed while being imported: {error!r}") from error

@@ -42,8 +42,8 @@ def serve(
             show.first_password(out, password)
         if not certfile and not only_here(product.settings.host):
             err.print(
-                f"[yellow]Not encrypted:[/] other machines reach {product.settings.host} over plain HTTP, and passwords "
-                "can be read on the way; add --certfile and --keyfile, or let a proxy in front speak TLS.",
+                "[yellow]Not encrypted:[/] other machines may connect over plain HTTP, and passwords can be read on "
+                "the way; add --certfile and --keyfile, or put a proxy in front that speaks TLS.",
                 soft_wrap=True,
             )
         run(product, lambda address: out.print(f"Ready at [bold]{address}[/]. Ctrl-C stops it."), certfile, keyfile)

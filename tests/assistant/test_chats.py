@@ -79,7 +79,7 @@ def open_chats(store: Store, parts: Parts) -> Iterator[Callable[..., Chats]]:
     """``open_chats(model, concurrency=…)`` over the test's store, closed in the end."""
     opened: list[Chats] = []
     with store.begin() as session:
-        session.add_all([UserRow(name=name, password="", role="user") for name in ("ana", "ben")])
+        session.add_all([UserRow(name=name, password="", role="user") for name in ("ana", "ben", "eve")])
 
     def start(model: Model, concurrency: int = 4, **changes: object) -> Chats:
         opened.append(Chats(store, lambda: replace(parts, model=model, **changes), concurrency))  # type: ignore[arg-type]
@@ -223,12 +223,12 @@ def test_a_new_question_is_taken_as_soon_as_the_last_is_done(chats: Chats) -> No
 def test_more_than_the_server_can_do_is_refused(open_chats: Callable[..., Chats], model: Model) -> None:
     chats = open_chats(model, 1)
     model.go.clear()
-    running = [chats.ask("ana", None, BOOK) for _ in range(4)]
+    running = [chats.ask(user, None, BOOK) for user in ("ana", "ana", "ben", "ben")]
     with pytest.raises(ChatError, match="^Many people are asking at the moment. Please try again in a minute.$"):
-        chats.ask("ben", None, BOOK)
+        chats.ask("eve", None, BOOK)
     model.go.set()
     assert {finish(events)[0].answer for events in running} == {BOOK_ANSWER}
-    finish(chats.ask("ben", None, BOOK))
+    finish(chats.ask("eve", None, BOOK))
 
 
 @pytest.mark.parametrize(("says", "author"), [(BOOK_ANSWER, "quote"), ("A book may be kept for 21 days.", "model")])
