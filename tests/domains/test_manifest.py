@@ -113,7 +113,7 @@ def test_a_manifest_cannot_be_changed() -> None:
         Manifest.model_validate(VALID).name = "other"
 
 
-@pytest.mark.parametrize("pattern", ["(", "[a", "(?P<x>a)(?P<x>b)", "*a", "a{2,1}"])
+@pytest.mark.parametrize("pattern", ["(", "[a", "(?P<x>a", "*a", "a{2,1}"])
 @pytest.mark.parametrize("field", ["any", "unless"])
 def test_a_pattern_that_does_not_compile_is_refused_with_the_pattern(field: str, pattern: str) -> None:
     values = {"code": "rule", "reason": "why", "any": ["fine"]} | {field: [pattern]}

@@ -100,7 +100,7 @@ class FakeUsers:
         return user
 
     def stamp(self, name: str) -> str | None:
-        return repr(self.known[name]) if name in self.known else None
+        return self.known[name][0] if name in self.known else None  # groups and roles change nothing, as in Users
 
     def set_password(self, name: str, new: str) -> None:
         self.known[name] = (new, self.known[name][1])

@@ -114,7 +114,7 @@ def test_tries_at_once_are_not_more_than_tries_in_turn(app: FakeApp, site: str) 
         form = {"username": "ana", "password": "wrong"}
         codes = list(pool.map(lambda _: httpx.post(f"{site}login", data=form, timeout=60).status_code, range(20)))
     assert sorted(codes) == [401] * 8 + [429] * 12
-    assert slow.peak == 2
+    assert slow.peak <= 2
 
 
 def in_chunks(size: int) -> list[bytes]:
