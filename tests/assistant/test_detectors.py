@@ -114,9 +114,8 @@ def test_weighing_a_message_of_sixty_words_is_quick(embedder: SentenceEmbedder) 
         started = time.thread_time()
         shipped(embedder).weigh([text], vectors, embedder.fingerprint)
         taken.append(time.thread_time() - started)
-    assert (
-        statistics.median(taken) < 0.060
-    )  # of this thread, on a CPU without bf16; the guard reads in torch's threads, too
+    # of this thread, on a CPU without bf16; the guard reads in torch's threads, too
+    assert statistics.median(taken) < 0.060
 
 
 def test_a_changed_byte_is_refused(tmp_path: Path) -> None:
